@@ -1,0 +1,148 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <nlohmann/json_fwd.hpp>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "common/ids.hpp"
+#include "common/result.hpp"
+
+namespace micro_swarm {
+
+enum class Topology { star, mesh, ring, hierarchical };
+
+/// OTP's words: permanent is always restarted, transient only after a crash, temporary never.
+enum class RestartPolicy { permanent, transient, temporary };
+
+enum class LogLevel { trace, debug, info, warn, error, off };
+
+/// What an agent of a kind is: built in, an ONNX model, or somebody's executable.
+enum class AgentKind { generic, neural, external };
+
+std::string_view name_of(Topology value);
+std::string_view name_of(RestartPolicy value);
+std::string_view name_of(LogLevel value);
+std::string_view name_of(AgentKind value);
+
+inline constexpr std::uint32_t agent_kinds_max = 64;
+
+/// One [[agent]] table: `count` agents made from one template.
+struct AgentSpec {
+  std::string name;  ///< unique; [a-z0-9_-]{1,32}
+  AgentKind kind = AgentKind::generic;
+  std::uint32_t count = 1;
+  std::vector<std::string> capabilities;           ///< never empty once loaded
+  std::filesystem::path model;                     ///< neural: absolute path of the ONNX file
+  std::vector<std::string> command;                ///< external: argv, never empty
+  std::map<std::string, std::string> environment;  ///< added to the agent's environment
+};
+
+struct SwarmConfig {
+  std::string name = "default";
+  Topology topology = Topology::star;
+  std::uint32_t agents = 4;  ///< generic agents, when no [[agent]] table is given
+  std::string state_dir;     ///< empty: nothing is kept over a stop of the swarm
+};
+
+struct MemoryConfig {
+  std::uint64_t pool_size = 28ull << 20;   ///< bytes; a multiple of region_size
+  std::uint64_t region_size = 64ull << 10;  ///< bytes; a power of two
+};
+
+struct TasksConfig {
+  std::uint32_t queue_size = 10'000;  ///< task records kept
+  std::uint32_t attempts_max = 5;     ///< executions before the dead-letter list
+  std::uint32_t timeout_ms = 0;       ///< of a task that names none; 0 = none
+  std::uint32_t cancel_grace_ms = 2'000;
+  std::uint32_t in_flight_per_agent = 4;
+};
+
+struct SupervisionConfig {
+  RestartPolicy restart = RestartPolicy::permanent;
+  std::uint32_t intensity = 10;  ///< restarts of one agent tolerated in period_ms
+  std::uint32_t period_ms = 5'000;
+  std::uint32_t backoff_initial_ms = 20;
+  std::uint32_t backoff_max_ms = 5'000;
+  std::uint32_t stable_after_ms = 2'000;  ///< uptime after which the backoff starts over
+  std::uint32_t hang_timeout_ms = 3'000;  ///< a busy agent's progress word may stand still
+  std::uint32_t supervisor_hang_timeout_ms = 5'000;
+  std::uint32_t supervisor_restarts_max = 20;  ///< in supervisor_period_ms, then the swarm gives up
+  std::uint32_t supervisor_period_ms = 60'000;
+  std::uint32_t drain_timeout_ms = 10'000;
+  std::uint32_t register_timeout_ms = 10'000;  ///< spawn to registration of an agent
+};
+
+struct WaitConfig {
+  std::uint32_t spin_us = 50;  ///< upper bound of the adaptive spin before parking
+};
+
+struct LogConfig {
+  LogLevel level = LogLevel::info;
+};
+
+/// Where an effective value came from; later ones win.
+enum class ConfigOrigin { built_in, file, environment, flag };
+std::string_view name_of(ConfigOrigin value);
+
+/// The whole effective configuration of one `microswarm run`, complete without a file and checked:
+/// whoever holds one from load_config() need not look at ranges again.
+struct Config {
+  SwarmConfig swarm;
+  MemoryConfig memory;
+  TasksConfig tasks;
+  SupervisionConfig supervision;
+  WaitConfig wait;
+  LogConfig log;
+  std::vector<AgentSpec> agents;  ///< effective kinds: the [[agent]] tables, or the default one
+
+  std::filesystem::path file;  ///< absolute; empty when no file was read
+  std::map<std::string, ConfigOrigin, std::less<>> origins;  ///< by "table.key"; absent = built in
+};
+
+/// What the command line and the environment may override. Unset = leave alone.
+struct ConfigOverrides {
+  std::optional<std::string> name;
+  std::optional<std::string> topology;
+  std::optional<std::string> state_dir;
+  std::optional<std::string> log_level;
+  std::optional<std::uint32_t> agents;  ///< with one [[agent]] table: its count; with more: refused
+};
+
+/// MICROSWARM_NAME and MICROSWARM_LOG_LEVEL; empty counts as unset.
+ConfigOverrides overrides_from_environment();
+
+/// Reads and checks a configuration: built-in values, then the file, then the environment, then
+/// the flags. Errors are ErrorCode::config (ErrorCode::usage for a bad flag) and name file, line,
+/// key, what is allowed and, for an unknown key, the nearest valid one. Touches no other file than
+/// `file`, except that the models it names must exist.
+Result<Config> load_config(const std::optional<std::filesystem::path>& file,
+                           const ConfigOverrides& environment = {},
+                           const ConfigOverrides& flags = {});
+
+/// The same from text already in memory; `file` is used for messages and to resolve models.
+Result<Config> parse_config(std::string_view text, const std::filesystem::path& file,
+                            const ConfigOverrides& environment = {},
+                            const ConfigOverrides& flags = {});
+
+/// Effective values as a TOML document that loads to the same Config, each value with a comment
+/// saying where it came from.
+std::string to_toml(const Config& config);
+
+/// {"schema":1,"file":...,"config":{table:{key:value}},"origins":{"table.key":"file"},"agents":[]}
+nlohmann::json to_json(const Config& config);
+
+/// Capabilities of a kind that lists none.
+std::vector<std::string> default_capabilities(AgentKind kind, std::string_view name);
+
+/// [a-z0-9_-]{1,32}: names of swarms and agent kinds.
+bool is_valid_name(std::string_view name);
+
+/// [a-z0-9_.-]{1,31}.
+bool is_valid_capability(std::string_view name);
+
+}  // namespace micro_swarm
