@@ -1,0 +1,119 @@
+#pragma once
+
+// The party socket: SEQPACKET between the supervisor and one agent or client, one fixed-size
+// message a packet, descriptors beside it. It carries what is rare: registration, banks, cancel,
+// probes, drain. Tasks go through the rings. docs/agent-protocol.md describes the bytes.
+//
+// The supervisor's end is kept by root, so the socket outlives a supervisor. A message read by a
+// supervisor that then died is lost: that is why every request is repeated when `new_supervisor`
+// arrives, and why every request is idempotent.
+
+#include <cstdint>
+#include <type_traits>
+
+#include "shm/segment_data.hpp"
+#include "shm/task_record_data.hpp"
+
+namespace micro_swarm {
+
+inline constexpr std::uint32_t party_protocol_version = 1;
+
+enum class PartyMessageKind : std::uint32_t {
+  // supervisor -> party
+  welcome = 1,  ///< first message. party, incarnation, a = the pool's region_bytes, c = the
+                ///< predecessor's incarnation or 0; fds: supervisor segment (read-only),
+                ///< supervisor's eventfd, [predecessor's segment (read-only)]
+  refused,        ///< a = ErrorCode; text; the socket is closed after it
+  bank_granted,   ///< a = request, b = bank, c = slots, d = region_bytes, e = serial
+  bank_refused,   ///< a = request; text: why (pool full)
+  bank_live,      ///< a = bank: kept; the owner may allocate from it
+  bank_mapped,    ///< a = bank, c = slots, d = region_bytes; fd: another party's bank, read-only
+  bank_dropped,   ///< a = bank: unmap it when idle
+  cancel,         ///< a = task: stop it if you still run it
+  probe,          ///< a = number: answer with pong from the control thread
+  new_supervisor, ///< a = epoch: repeat requests that were not answered
+  drain,          ///< finish what runs, then exit 0
+  // party -> supervisor
+  registered = 64,  ///< a = party_protocol_version; fds: segment, bell page
+  bank_request,     ///< a = request, b = slots wanted, c = region_bytes (0 = the pool's)
+  bank_memory,      ///< a = bank; fd: the bank's memfd, mapped by its owner, then sealed
+  pong,             ///< a = number
+  leaving,          ///< the party exits on purpose and holds nothing
+};
+
+struct PartyMessage {
+  PartyMessageKind kind{};
+  std::uint16_t party = 0;
+  std::uint16_t incarnation = 0;
+  std::uint64_t a = 0, b = 0, c = 0, d = 0, e = 0;
+  char text[144] = {};  ///< NUL-terminated
+};
+static_assert(sizeof(PartyMessage) == 192 && std::is_trivially_copyable_v<PartyMessage>);
+
+/// What ring messages between the supervisor and a party mean (SlotBody::kind).
+enum class MessageKind : std::uint16_t {
+  none = 0,
+  submit = 1,    ///< client -> S, Lane::data; token = payload (right passes to S)
+  result = 2,    ///< S -> client, Lane::data; token = result (right passes to the client)
+  dispatch = 3,  ///< S -> agent, Lane::data; token = payload LENT: no right passes, the agent
+                 ///< reads it only while it runs this task
+  complete = 4,  ///< agent -> S, Lane::data; token = result (right passes to S)
+  release = 5,   ///< token going home, Lane::release
+};
+
+// SlotBody::inline_data is five words. The first two are the message's own, the other three
+// (24 bytes) are inline payload, as many as SlotBody::inline_bytes says.
+
+inline constexpr std::size_t inline_payload_words = 3;
+static_assert(inline_payload_words * 8 == task_inline_bytes_max);
+
+/// submit: word 0 = number; word 1 = {timeout_ms:32, capability:16, priority:8, flags:8}.
+struct SubmitWord {
+  std::uint64_t word = 0;
+  static constexpr SubmitWord make(std::uint32_t timeout_ms, std::uint16_t capability,
+                                   std::uint8_t priority, std::uint8_t flags) {
+    return SubmitWord{(std::uint64_t{timeout_ms} << 32) | (std::uint64_t{capability} << 16) |
+                      (std::uint64_t{priority} << 8) | flags};
+  }
+  constexpr std::uint32_t timeout_ms() const { return static_cast<std::uint32_t>(word >> 32); }
+  constexpr std::uint16_t capability() const { return static_cast<std::uint16_t>(word >> 16); }
+  constexpr std::uint8_t priority() const { return static_cast<std::uint8_t>(word >> 8); }
+  constexpr std::uint8_t flags() const { return static_cast<std::uint8_t>(word); }
+};
+
+/// result: word 0 = number; word 1 = {TaskState:4, attempts:8, the TaskId's slot:20 and
+/// generation:32}. A refused submission has TaskState free and TaskId 0, and its inline payload is
+/// {ErrorCode:64, retry hint in ms:64}.
+struct ResultWord {
+  std::uint64_t word = 0;
+  static constexpr ResultWord make(TaskState state, std::uint8_t attempts, TaskId id) {
+    return ResultWord{(static_cast<std::uint64_t>(state) << 60) | (std::uint64_t{attempts} << 52) |
+                      (std::uint64_t{task_slot(id) & 0xfffffu} << 32) | task_generation(id)};
+  }
+  constexpr TaskState state() const { return static_cast<TaskState>(word >> 60); }
+  constexpr std::uint8_t attempts() const { return static_cast<std::uint8_t>(word >> 52); }
+  constexpr TaskId id() const {
+    return make_task_id(static_cast<std::uint32_t>((word >> 32) & 0xfffff),
+                        static_cast<std::uint32_t>(word));
+  }
+};
+
+/// dispatch and complete: word 0 = TaskId; word 1 = {agent incarnation:16, capability:16,
+/// attempt:8, outcome:8, reserved:16}.
+struct AttemptWord {
+  std::uint64_t word = 0;
+  static constexpr AttemptWord make(Incarnation incarnation, std::uint16_t capability,
+                                    std::uint8_t attempt, std::uint8_t outcome) {
+    return AttemptWord{(std::uint64_t{incarnation} << 48) | (std::uint64_t{capability} << 32) |
+                       (std::uint64_t{attempt} << 24) | (std::uint64_t{outcome} << 16)};
+  }
+  constexpr Incarnation incarnation() const { return static_cast<Incarnation>(word >> 48); }
+  constexpr std::uint16_t capability() const { return static_cast<std::uint16_t>(word >> 32); }
+  constexpr std::uint8_t attempt() const { return static_cast<std::uint8_t>(word >> 24); }
+  constexpr std::uint8_t outcome() const { return static_cast<std::uint8_t>(word >> 16); }
+};
+
+/// How an attempt ended, as its agent says. A failure's bytes are its message (UTF-8).
+enum class Outcome : std::uint8_t { done = 0, failed = 1, cancelled = 2 };
+
+}  // namespace micro_swarm

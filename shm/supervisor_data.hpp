@@ -1,0 +1,112 @@
+#pragma once
+
+// The tables only the supervisor writes, behind the common part of its segment. Bytes only.
+// Everybody maps them read-only; a new supervisor takes over the same memory through the one
+// writable map that root keeps. What a death leaves: see each table, and supervisor/adoption.hpp.
+
+#include "shm/segment_data.hpp"
+#include "shm/task_record_data.hpp"
+
+namespace micro_swarm {
+
+/// One row per party id. `roster` is the protocol's word; the rest is what a new supervisor must
+/// know to adopt a running party. Stored before the act they announce ("intent before effect").
+enum class PartyPhase : std::uint32_t {
+  none = 0,
+  starting,   ///< asked for; its socket is kept by root; not yet registered
+  live,       ///< registered, roster published
+  succeeding, ///< dead; its successor is being prepared or waits for its backoff
+  gave_up,    ///< dead and not restarted: the supervisor is its heir
+};
+struct PartyRow {
+  Word roster;  ///< RosterWord
+  std::uint32_t phase;
+  std::uint16_t incarnation;  ///< of the life that is starting or live
+  std::uint16_t kind;         ///< index into kinds[], agents only
+  std::int32_t pid;           ///< 0 = not known yet
+  std::uint32_t restarts;
+  std::uint64_t spawned_ns;
+  std::uint64_t live_ns;
+  std::uint64_t not_before_ns;  ///< phase succeeding: end of the backoff
+  std::uint64_t deaths;
+  std::uint32_t drained_incarnation;  ///< highest incarnation whose outbound rings are drained
+  std::uint32_t stop_requested;
+};
+static_assert(sizeof(PartyRow) == 64);
+
+/// One memory bank. `word` says whose it is; sizes are constant while it is not free.
+/// Order: sizes and serial, then `word`. A bank whose `word` is reserved is not kept by root yet.
+enum class BankState : std::uint8_t {
+  free = 0,
+  reserved,  ///< granted, its memory not handed in yet
+  live,      ///< region words lie in the owner's (or its successor's) segment
+  heired,    ///< region words lie in heir_regions[]; nobody allocates from it any more
+};
+struct BankWord {
+  std::uint64_t word = 0;
+  static constexpr BankWord make(BankState state, PartyId owner, Incarnation incarnation) {
+    return BankWord{(static_cast<std::uint64_t>(state) << 32) | (std::uint64_t{owner} << 16) |
+                    incarnation};
+  }
+  constexpr BankState state() const { return static_cast<BankState>(word >> 32); }
+  constexpr PartyId owner() const { return static_cast<PartyId>((word >> 16) & 0xffff); }
+  constexpr Incarnation incarnation() const { return static_cast<Incarnation>(word & 0xffff); }
+};
+struct BankRow {
+  Word word;
+  std::uint32_t slots;      ///< 1..bank_slots_max
+  std::uint32_t serial;     ///< times this row was used: start of its generations
+  std::uint64_t region_bytes;
+  std::uint64_t request;    ///< the owner's request number: granting is idempotent
+};
+static_assert(sizeof(BankRow) == 32);
+
+/// First generation of a bank's regions: rows are used again, generations are not.
+constexpr std::uint32_t first_generation(std::uint32_t serial) {
+  return (serial << 12) & Token::generation_mask;
+}
+
+inline constexpr std::uint32_t capabilities_max = 256;
+struct CapabilityName {
+  char text[32];  ///< NUL-terminated; empty = unused
+};
+
+/// What the supervisor is heir to, per party: the dead party's holds and cursors, copied as
+/// `inherit` says. Its region words are in heir_regions.
+struct HeirArea {
+  Word in_hand;
+  CursorRow cursors[parties_max];
+  Hold holds[party_holds_max];
+};
+
+struct SupervisorTables {
+  Word epoch;           ///< how many supervisors this swarm has had
+  Word spin_ns;         ///< how long a waiter may spin right now; 0 when the cores are oversubscribed
+  Word accepting;       ///< 1 = submissions are welcome; 0 = draining
+  Word region_bytes;    ///< the pool's region size
+  Word pool_regions;    ///< the pool's budget
+  Word leased_regions;
+  Word root_pid;
+  Word supervisor_pid;
+  PartyRow parties[parties_max];
+  BankRow banks[banks_max];
+  CapabilityName capabilities[capabilities_max];
+  Word heir_regions[regions_max];
+  HeirArea heirs[parties_max];
+  // TaskRecord records[task_capacity] follow, 64-byte aligned
+};
+static_assert(std::is_standard_layout_v<SupervisorTables>);
+
+constexpr std::uint64_t supervisor_extension_bytes(std::uint32_t task_capacity) {
+  return page_up(sizeof(SupervisorTables)) + std::uint64_t{task_capacity} * sizeof(TaskRecord);
+}
+
+/// The supervisor's holds: one for each task's payload, one for its result, and these for tokens
+/// that only pass through.
+inline constexpr std::uint32_t transit_holds = 256;
+constexpr SegmentLayout supervisor_layout(std::uint32_t task_capacity) {
+  return segment_layout(supervisor_party, 2 * task_capacity + transit_holds,
+                        supervisor_extension_bytes(task_capacity));
+}
+
+}  // namespace micro_swarm

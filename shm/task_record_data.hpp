@@ -1,0 +1,104 @@
+#pragma once
+
+// Task record: bytes only. Writer: the supervisor, alone; agents read `word` to re-check a
+// dispatch just before they run it.
+//
+// Order: everything else first, then `word` with release. The first store of `word` with state
+// ready is the acceptance; every later step of the task's life is one store of `word`.
+// Supervisor dies between two stores: before the store of `word` the step has not happened, after
+// it has; what a step still owes then (publish the dispatch, tell the client, pass tokens home) is
+// found by its successor from the record and the rings alone (supervisor/adoption.hpp).
+// Shown by tests/sweep/.
+
+#include <cstdint>
+#include <type_traits>
+
+#include "common/ids.hpp"
+#include "shm/atomics.hpp"
+
+namespace micro_swarm {
+
+enum class TaskState : std::uint8_t {
+  free = 0,
+  pending,  ///< accepted, waits for something other than an agent
+  ready,
+  running,
+  done,
+  failed,  ///< its handler said so
+  cancelled,
+  timed_out,
+  dead_letter,  ///< killed its agent attempts_max times, or its record failed the checksum
+};
+inline constexpr unsigned task_states = 9;
+constexpr bool is_terminal(TaskState s) { return s >= TaskState::done; }
+
+enum class Priority : std::uint8_t { critical = 0, high = 1, normal = 2, low = 3 };
+inline constexpr unsigned priorities = 4;
+
+/// {state:8, attempt:8, agent:16, generation:32}, high to low.
+struct TaskWord {
+  std::uint64_t word = 0;
+
+  static constexpr TaskWord make(TaskState state, std::uint8_t attempt, PartyId agent,
+                                 std::uint32_t generation) {
+    return TaskWord{(static_cast<std::uint64_t>(state) << 56) | (std::uint64_t{attempt} << 48) |
+                    (std::uint64_t{agent} << 32) | generation};
+  }
+  constexpr TaskState state() const { return static_cast<TaskState>(word >> 56); }
+  constexpr std::uint8_t attempt() const { return static_cast<std::uint8_t>(word >> 48); }
+  constexpr PartyId agent() const { return static_cast<PartyId>((word >> 32) & 0xffff); }
+  constexpr std::uint32_t generation() const { return static_cast<std::uint32_t>(word); }
+  friend constexpr bool operator==(TaskWord, TaskWord) = default;
+};
+
+constexpr TaskId make_task_id(std::uint32_t slot, std::uint32_t generation) {
+  return (std::uint64_t{generation} << 32) | slot;
+}
+constexpr std::uint32_t task_slot(TaskId id) { return static_cast<std::uint32_t>(id); }
+constexpr std::uint32_t task_generation(TaskId id) { return static_cast<std::uint32_t>(id >> 32); }
+
+inline constexpr std::size_t task_inline_bytes_max = 24;
+
+/// The request as accepted: constant while the record is not free, covered by `checksum`.
+struct TaskRequestData {
+  std::uint64_t client_key = 0;  ///< identifies the submitter's life: {party, incarnation}
+  std::uint64_t number = 0;      ///< made by the client; {client_key, number} is unique
+  std::uint64_t payload_token = 0;
+  std::uint64_t accepted_ns = 0;  ///< CLOCK_MONOTONIC
+  std::uint32_t payload_bytes = 0;
+  std::uint32_t timeout_ms = 0;  ///< 0 = none; counted from acceptance
+  std::uint32_t generation = 0;
+  std::uint16_t client = no_party;
+  std::uint16_t capability = 0;
+  Priority priority = Priority::normal;
+  std::uint8_t inline_bytes = 0;
+  std::uint8_t reserved[6] = {};
+  std::uint8_t inline_payload[task_inline_bytes_max] = {};
+};
+static_assert(sizeof(TaskRequestData) == 80);
+
+struct alignas(64) TaskRecord {
+  Word word;
+  // Where the dispatch of {word.attempt, word.agent} lies; stored before `word` says running.
+  std::uint64_t dispatch_sequence;
+  std::uint64_t dispatched_ns;
+  std::uint64_t finished_ns;
+  // Where the result notice to the client lies; stored before it is published.
+  std::uint64_t notice_sequence;
+  std::uint64_t result_token;  ///< as received; the right itself is in the result hold
+  std::uint32_t result_bytes;
+  std::uint16_t dispatch_incarnation;
+  std::uint8_t result_inline_bytes;
+  std::uint8_t crashes;  ///< agents that died with this task in hand
+  // ---
+  TaskRequestData request;
+  std::uint64_t checksum;  ///< XXH3 of `request`
+  std::uint8_t result_inline[task_inline_bytes_max];
+  std::uint8_t notified;          ///< the client has its result notice (or is gone)
+  std::uint8_t cancel_requested;  ///< intent: survives the supervisor
+  std::uint8_t reserved[6];
+};
+static_assert(sizeof(TaskRecord) == 192 && std::is_standard_layout_v<TaskRecord>);
+static_assert(std::is_trivially_destructible_v<TaskRecord>);
+
+}  // namespace micro_swarm
