@@ -72,6 +72,9 @@ class BasicRingWriter {
     return count;
   }
 
+  /// The consumer has a successor: its cursor lies elsewhere now, and goes on where it stood.
+  void follow(const CursorWord* cursor) noexcept { cursor_ = cursor; }
+
   std::uint64_t sent() const noexcept { return sent_; }
   /// What the consumer's cursor says it has consumed of this incarnation. A value ahead of what
   /// was sent, or one that went back, is a lie; the caller evicts (`lying`).

@@ -95,7 +95,7 @@ Inheritance inherit(const DeadParty& d, const Heir& f, std::span<const RegionInd
 }
 
 SettleCounts settle_in_place(std::span<Hold> holds, Word& in_hand_word, CursorRow* cursors,
-                             PartyId party, Incarnation incarnation,
+                             PartyId sender, Incarnation sender_incarnation, PartyId receiver,
                              const std::function<const Word*(Token)>& region_word,
                              const RecoveryMaps& maps) {
   SettleCounts counts;
@@ -103,9 +103,9 @@ SettleCounts settle_in_place(std::span<Hold> holds, Word& in_hand_word, CursorRo
     const Token token{load(hold.token)};
     if (!token) continue;
     // Looked at anew for every hold: an earlier line of this loop may have moved the cursor.
-    const auto in_hand = unfinished(party, in_hand_word, cursors, maps);
+    const auto in_hand = unfinished(receiver, in_hand_word, cursors, maps);
     const bool mine = in_hand && in_hand->token == token;
-    if (gone_with(party, incarnation, token, Via{load(hold.via)}, region_word(token), maps)) {
+    if (gone_with(sender, sender_incarnation, token, Via{load(hold.via)}, region_word(token), maps)) {
       if (mine) {
         Word* cursor = cursor_of(cursors, in_hand->in_hand);
         const Cursor at{load(*cursor)};

@@ -75,14 +75,16 @@ Inheritance inherit(const DeadParty& d, const Heir& f, std::span<const RegionInd
 
 /// The supervisor's holds after its own death, settled where they lie. `reader_cursor` is the
 /// cursor word of the ring that in_hand names. Idempotent; may be killed anywhere and repeated.
-/// `own_regions(token)` gives the region word when the supervisor is owner or heir, else null.
+/// `region_word(token)` gives the region word when the supervisor is owner or heir, else null.
+/// `sender` is whose rings the holds are passed on. `receiver` is whose rings `cursors` belong to:
+/// the same party, except for an heir area, which receives as the dead and sends as the supervisor.
 struct SettleCounts {
   std::uint32_t finished = 0;   ///< had left: hold emptied
   std::uint32_t redelivered = 0;  ///< will be received again: hold emptied
   std::uint32_t retried = 0;    ///< still held: via cleared
 };
 SettleCounts settle_in_place(std::span<Hold> holds, Word& in_hand, CursorRow* cursors,
-                             PartyId party, Incarnation incarnation,
+                             PartyId sender, Incarnation sender_incarnation, PartyId receiver,
                              const std::function<const Word*(Token)>& region_word,
                              const RecoveryMaps& maps);
 

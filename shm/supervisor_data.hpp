@@ -79,6 +79,48 @@ struct HeirArea {
   Hold holds[party_holds_max];
 };
 
+/// What the swarm has done since root started; survives supervisors. Each is one store by the
+/// supervisor, so a death loses at most the one increment under way.
+enum class Counter : std::uint32_t {
+  tasks_accepted,
+  tasks_refused,
+  tasks_duplicate,  ///< submissions seen again after a reconnect or a new supervisor
+  tasks_dispatched,
+  tasks_done,
+  tasks_failed,
+  tasks_cancelled,
+  tasks_timed_out,
+  tasks_dead_letter,
+  tasks_rerun,        ///< went back to ready because their agent died
+  dispatches_redone,  ///< republished by a new supervisor
+  completions_stale,  ///< named another attempt than the record; dropped
+  results_delivered,
+  results_evicted,
+  agents_died,
+  agents_restarted,
+  agents_killed_hung,
+  agents_killed_late,  ///< cancelled or timed out, and did not stop in its grace
+  agents_evicted,      ///< lied: malformed words or messages
+  strays_killed,
+  clients_attached,
+  clients_refused,
+  clients_left,
+  messages_malformed,
+  banks_granted,
+  banks_refused,
+  banks_returned,
+  tokens_released,
+};
+inline constexpr std::uint32_t counters_max = 64;
+
+/// A template process, by kind number.
+enum class TemplatePhase : std::uint32_t { none = 0, loading, ready, failed };
+struct TemplateRow {
+  TemplatePhase phase;
+  std::int32_t pid;
+};
+inline constexpr std::uint32_t template_rows = 64;
+
 struct SupervisorTables {
   Word epoch;           ///< how many supervisors this swarm has had
   Word spin_ns;         ///< how long a waiter may spin right now; 0 when the cores are oversubscribed
@@ -88,6 +130,9 @@ struct SupervisorTables {
   Word leased_regions;
   Word root_pid;
   Word supervisor_pid;
+  Word started_ns;  ///< CLOCK_MONOTONIC of the swarm's start
+  Word counters[counters_max];
+  TemplateRow templates[template_rows];
   PartyRow parties[parties_max];
   BankRow banks[banks_max];
   CapabilityName capabilities[capabilities_max];

@@ -35,6 +35,8 @@ constexpr bool is_terminal(TaskState s) { return s >= TaskState::done; }
 enum class Priority : std::uint8_t { critical = 0, high = 1, normal = 2, low = 3 };
 inline constexpr unsigned priorities = 4;
 
+enum class CancelReason : std::uint8_t { none = 0, asked, timed_out };
+
 /// {state:8, attempt:8, agent:16, generation:32}, high to low.
 struct TaskWord {
   std::uint64_t word = 0;
@@ -89,14 +91,17 @@ struct alignas(64) TaskRecord {
   std::uint32_t result_bytes;
   std::uint16_t dispatch_incarnation;
   std::uint8_t result_inline_bytes;
-  std::uint8_t crashes;  ///< agents that died with this task in hand
+  std::uint8_t reserved_0;
   // ---
   TaskRequestData request;
   std::uint64_t checksum;  ///< XXH3 of `request`
   std::uint8_t result_inline[task_inline_bytes_max];
+  /// {crashes:8, agent:16, incarnation:16}: agents that died with this task in hand, and the last
+  /// of them; one store, so a new supervisor that looks at the same death again counts it once.
+  std::uint64_t crash;
   std::uint8_t notified;          ///< the client has its result notice (or is gone)
-  std::uint8_t cancel_requested;  ///< intent: survives the supervisor
-  std::uint8_t reserved[6];
+  std::uint8_t cancel_requested;  ///< CancelReason, intent: survives the supervisor
+  std::uint8_t reserved_1[6];
 };
 static_assert(sizeof(TaskRecord) == 192 && std::is_standard_layout_v<TaskRecord>);
 static_assert(std::is_trivially_destructible_v<TaskRecord>);
