@@ -1,0 +1,204 @@
+#pragma once
+
+// The steps of a task's life, store by store, on the memory of its record. The supervisor may die
+// between any two stores; the comment on a line says why it may not move. What each death leaves
+// is found and finished by adopt_record() and by receiving the message in hand again. No heap, no
+// system call, no clock in here: tests/sweep/ kills these functions at every instruction.
+//
+//   free --accept--> ready --dispatch--> running --complete--> done | failed | cancelled
+//                      ^                    |
+//                      +-----requeue--------+   (its agent died)   any of them --end--> terminal
+//   terminal --notify--> client has it;  terminal --recycle--> free
+
+#include "ipc/party_protocol.hpp"
+#include "ipc/transfer.hpp"
+#include "shm/task_record_data.hpp"
+
+namespace micro_swarm {
+
+/// XXH3 of the request.
+std::uint64_t request_checksum(const TaskRequestData& request) noexcept;
+
+inline TaskWord word_of(const TaskRecord& record) noexcept {
+  TaskWord word;
+  word.word = load(record.word);
+  return word;
+}
+
+inline void move_to(TaskRecord& record, TaskState state, std::uint8_t attempt,
+                    PartyId agent) noexcept {
+  store(record.word,
+        TaskWord::make(state, attempt, agent, word_of(record).generation()).word);
+}
+
+/// free -> ready. `request.generation` is the record's new generation. `in_hand` is the SUBMIT
+/// message; its token, if any, goes to `payload_hold` (empty).
+inline void accept_task(TaskRecord& record, Hold& payload_hold, const TaskRequestData& request,
+                        MessageInHand in_hand) noexcept {
+  // The right to the payload first: an accepted task without it could not run.
+  if (request.payload_token != 0) take_token(payload_hold, Token{request.payload_token});
+  record.request = request;
+  record.checksum = request_checksum(request);
+  record.dispatch_sequence = 0;
+  record.dispatched_ns = 0;
+  record.finished_ns = 0;
+  record.notice_sequence = 0;
+  record.result_token = 0;
+  record.result_bytes = 0;
+  record.dispatch_incarnation = 0;
+  record.result_inline_bytes = 0;
+  record.crash = 0;
+  record.notified = 0;
+  record.cancel_requested = 0;
+  // Acceptance. Everything above is complete; nobody looked at it while the word said free.
+  store(record.word, TaskWord::make(TaskState::ready, 0, no_party, request.generation).word);
+  // Last: until here the message comes again, and is recognised by {client_key, number}.
+  if (in_hand.ring != nullptr) keep(in_hand);
+}
+
+/// The same submission, received again (the supervisor died before it moved the cursor, or the
+/// client repeated it). Takes the right again where settling the holds had put it back.
+inline void accept_again(const TaskRecord& record, Hold& payload_hold, Token token,
+                         MessageInHand in_hand) noexcept {
+  if (token && token.word == record.request.payload_token && load(payload_hold.token) == 0)
+    take_token(payload_hold, token);
+  if (in_hand.ring != nullptr) keep(in_hand);
+}
+
+/// What the dispatch of the record's current attempt says. The payload's token is lent.
+inline SlotBody dispatch_body(const TaskRecord& record, std::uint32_t slot) noexcept {
+  const TaskWord word = word_of(record);
+  const TaskRequestData& request = record.request;
+  SlotBody body;
+  body.kind = static_cast<std::uint16_t>(MessageKind::dispatch);
+  body.inline_bytes = request.inline_bytes;
+  body.region_bytes = request.payload_bytes;
+  body.token = request.payload_token;
+  body.inline_data[0] = make_task_id(slot, word.generation());
+  body.inline_data[1] =
+      AttemptWord::make(record.dispatch_incarnation, request.capability, word.attempt(), 0).word;
+  std::memcpy(&body.inline_data[2], request.inline_payload, task_inline_bytes_max);
+  return body;
+}
+
+/// ready -> running. False = the agent's ring is full, nothing changed.
+inline bool dispatch_task(TaskRecord& record, std::uint32_t slot, RingWriter& ring, PartyId agent,
+                          Incarnation incarnation, std::uint64_t now) noexcept {
+  const std::uint64_t sequence = ring.claim();
+  if (sequence == 0) return false;
+  record.dispatch_sequence = sequence;
+  record.dispatch_incarnation = incarnation;
+  record.dispatched_ns = now;
+  // Intent before effect: a running record without its message is published again by the next
+  // supervisor; a message without its record would run a task nobody waits for.
+  move_to(record, TaskState::running, static_cast<std::uint8_t>(word_of(record).attempt() + 1),
+          agent);
+  ring.write(sequence, dispatch_body(record, slot));
+  ring.publish(sequence);
+  return true;
+}
+
+/// A running record whose dispatch was not published before the supervisor died: `ring.sent()` is
+/// the tail found by scanning. Returns true when it published.
+inline bool redo_dispatch(const TaskRecord& record, std::uint32_t slot, RingWriter& ring) noexcept {
+  if (ring.sent() >= record.dispatch_sequence) return false;
+  const std::uint64_t sequence = ring.sent() + 1;
+  ring.write(sequence, dispatch_body(record, slot));
+  ring.publish(sequence);
+  return true;
+}
+
+/// running -> done | failed | cancelled. `body` is the COMPLETE in hand, checked by the caller
+/// against the record's attempt. Its token, if any, goes to `result_hold` (empty).
+inline void complete_task(TaskRecord& record, Hold& result_hold, const SlotBody& body,
+                          TaskState end, std::uint64_t now, MessageInHand in_hand) noexcept {
+  const TaskWord word = word_of(record);
+  if (body.token != 0) take_token(result_hold, Token{body.token});
+  record.result_token = body.token;
+  record.result_bytes = body.region_bytes;
+  record.result_inline_bytes = static_cast<std::uint8_t>(body.inline_bytes);
+  std::memcpy(record.result_inline, &body.inline_data[2], task_inline_bytes_max);
+  record.finished_ns = now;
+  move_to(record, end, word.attempt(), word.agent());  // the one terminal state
+  if (in_hand.ring != nullptr) keep(in_hand);
+}
+
+/// The same COMPLETE, received again after the supervisor died before it moved the cursor.
+/// Returns false when it is another one (an agent that answers twice): then the token in it is the
+/// caller's to send home.
+inline bool complete_again(const TaskRecord& record, Hold& result_hold, const SlotBody& body,
+                           MessageInHand in_hand) noexcept {
+  if (body.token != record.result_token) return false;
+  if (body.token != 0) {
+    // Only where the right has not been handed on since.
+    if (record.notified != 0 || load(result_hold.token) != 0) return false;
+    take_token(result_hold, Token{body.token});
+  }
+  if (in_hand.ring != nullptr) keep(in_hand);
+  return true;
+}
+
+/// running -> ready: its agent died. The attempt number grows with the next dispatch.
+inline void requeue_task(TaskRecord& record) noexcept {
+  move_to(record, TaskState::ready, word_of(record).attempt(), no_party);
+}
+
+/// Counts the death of {agent, incarnation} with this task in hand; returns how many so far.
+inline std::uint8_t count_crash(TaskRecord& record, PartyId agent,
+                                Incarnation incarnation) noexcept {
+  const std::uint64_t who = (std::uint64_t{agent} << 16) | incarnation;
+  const auto crashes = static_cast<std::uint8_t>(record.crash >> 32);
+  if ((record.crash & 0xffffffff) == who && crashes != 0) return crashes;
+  const auto next = static_cast<std::uint8_t>(crashes + 1);
+  record.crash = (std::uint64_t{next} << 32) | who;
+  return next;
+}
+
+/// Any live state -> a terminal one without an answer: cancelled, timed_out, dead_letter.
+inline void end_task(TaskRecord& record, TaskState end, std::uint64_t now) noexcept {
+  const TaskWord word = word_of(record);
+  record.result_token = 0;
+  record.result_bytes = 0;
+  record.result_inline_bytes = 0;
+  record.finished_ns = now;
+  move_to(record, end, word.attempt(), word.agent());
+}
+
+inline SlotBody result_body(const TaskRecord& record, std::uint32_t slot) noexcept {
+  const TaskWord word = word_of(record);
+  SlotBody body;
+  body.kind = static_cast<std::uint16_t>(MessageKind::result);
+  body.inline_bytes = record.result_inline_bytes;
+  body.region_bytes = record.result_bytes;
+  body.inline_data[0] = record.request.number;
+  body.inline_data[1] =
+      ResultWord::make(word.state(), word.attempt(), make_task_id(slot, word.generation())).word;
+  std::memcpy(&body.inline_data[2], record.result_inline, task_inline_bytes_max);
+  return body;
+}
+
+/// Tells the client, handing the right to the result over. False = its ring is full.
+inline bool notify_client(TaskRecord& record, std::uint32_t slot, Hold& result_hold,
+                          RingWriter& ring, PartyId client) noexcept {
+  const std::uint64_t sequence = ring.claim();
+  if (sequence == 0) return false;
+  // Before the publication: the next supervisor compares it with the ring's tail, so the client
+  // is told once.
+  record.notice_sequence = sequence;
+  const SlotBody body = result_body(record, slot);
+  if (load(result_hold.token) != 0) {
+    pass(ring, result_hold, Lane::data, client, body);
+  } else {
+    ring.write(sequence, body);
+    ring.publish(sequence);
+  }
+  record.notified = 1;
+  return true;
+}
+
+/// terminal -> free. The caller has seen both holds empty.
+inline void recycle_record(TaskRecord& record) noexcept {
+  move_to(record, TaskState::free, 0, no_party);
+}
+
+}  // namespace micro_swarm
