@@ -8,6 +8,11 @@ Word* cursor_of(CursorRow* cursors, InHand in_hand) {
   return &cursors[in_hand.producer()].lane[static_cast<unsigned>(in_hand.lane())];
 }
 
+/// A word of another process may name a lane or party that does not exist.
+bool is_ring(PartyId peer, Lane lane) {
+  return peer < parties_max && static_cast<unsigned>(lane) < lanes_used;
+}
+
 /// The message in hand, if its cursor has not moved past it: {which, the token it names}.
 struct Unfinished {
   InHand in_hand;
@@ -16,18 +21,20 @@ struct Unfinished {
 std::optional<Unfinished> unfinished(PartyId party, const Word& in_hand_word,
                                      const CursorRow* cursors, const RecoveryMaps& maps) {
   const InHand in_hand{load(in_hand_word)};
-  if (!in_hand.valid() || in_hand.producer() >= parties_max) return std::nullopt;
+  if (!in_hand.valid() || !is_ring(in_hand.producer(), in_hand.lane())) return std::nullopt;
   const Cursor cursor{
       load(cursors[in_hand.producer()].lane[static_cast<unsigned>(in_hand.lane())])};
   if (!in_hand.is_at(cursor)) return std::nullopt;
   const Slot* ring = maps.ring(in_hand.producer(), cursor.incarnation(), party, in_hand.lane());
   if (ring == nullptr) return std::nullopt;
   const Slot& slot = slot_at(ring, in_hand.producer(), party, cursor.consumed() + 1);
+  // Not there: it will not be delivered again, so it must not stand in for a hold.
+  if (load(slot.sequence) != cursor.consumed() + 1) return std::nullopt;
   return Unfinished{in_hand, Token{slot.body.token}};
 }
 
 bool published(PartyId party, Incarnation incarnation, Via via, const RecoveryMaps& maps) {
-  if (!via || via.target() >= parties_max) return false;
+  if (!via || !is_ring(via.target(), via.lane())) return false;
   const Slot* ring = maps.ring(party, incarnation, via.target(), via.lane());
   if (ring == nullptr) return false;
   // A later message in the same slot means that this one was published before it.

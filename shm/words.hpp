@@ -15,7 +15,8 @@ enum class Lane : std::uint8_t {
   release = 1,  ///< tokens going home; its consumer needs neither space nor a free hold
   control = 2,
 };
-inline constexpr unsigned lanes_max = 4;  // two bits in words; three are used
+inline constexpr unsigned lanes_max = 4;  // two bits in words
+inline constexpr unsigned lanes_used = 3;
 
 /// region index = {bank:14, slot:4}. The bank number is the index of the bank's entry in the
 /// supervisor's bank table, so a token alone leads to its memory.
