@@ -1,0 +1,40 @@
+#pragma once
+
+// What a template calls in a freshly cloned agent, after the descriptors are in place and the
+// process is confined: from here on the process is an agent until it exits.
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "common/config.hpp"
+#include "common/ids.hpp"
+
+namespace micro_swarm {
+
+class NeuralModel;
+
+/// One kind of work, as its name is known to clients and its number stands in messages.
+struct AgentCapability {
+  std::string name;
+  std::uint16_t id = 0;  ///< index in the supervisor's capability table
+};
+
+/// Everything an agent is told by the template it was cloned from.
+struct AgentContext {
+  PartyId party = no_party;
+  Incarnation incarnation = 0;
+  /// The party socket; its first message, `welcome`, is already in it. Closed by agent_main.
+  int socket = 3;
+  AgentKind kind = AgentKind::generic;
+  std::vector<AgentCapability> capabilities;
+  /// Kind neural: the template's model, weights shared copy-on-write. Must outlive the call.
+  NeuralModel* model = nullptr;
+};
+
+/// Registers with the supervisor and works until told to drain; starts one thread (the control
+/// thread), so the caller must be single-threaded. Errors are logged once, here.
+/// Returns the process's exit code; does not return when the swarm ends without a word (`_exit`).
+int agent_main(const AgentContext& context);
+
+}  // namespace micro_swarm
