@@ -98,7 +98,7 @@ struct SegmentLayout {
   std::uint64_t recorder = 0;  ///< FlightRecorder
   std::uint64_t holds = 0;     ///< Hold[hold_count]
   std::uint64_t regions = 0;   ///< Word[regions_max]
-  std::uint64_t rings[lanes_max - 1] = {};
+  std::uint64_t rings[lanes_used] = {};
   std::uint64_t extension = 0;  ///< the supervisor's tables (shm/supervisor_data.hpp)
   std::uint64_t size_bytes = 0;
   std::uint32_t hold_count = 0;
