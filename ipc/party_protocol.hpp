@@ -38,6 +38,7 @@ enum class PartyMessageKind : std::uint32_t {
   probe,          ///< a = number: answer with pong from the control thread
   new_supervisor, ///< a = epoch: repeat requests that were not answered
   drain,          ///< finish what runs, then exit 0
+  trim,           ///< others need memory: return every bank of which no token is out
   // party -> supervisor
   registered = 64,  ///< a = party_protocol_version; fds: segment, bell page
   bank_request,     ///< a = request, b = slots wanted, c = region_bytes (0 = the pool's)
