@@ -45,6 +45,8 @@ enum class PartyMessageKind : std::uint32_t {
   bank_memory,      ///< a = bank; fd: the bank's memfd, mapped by its owner, then sealed
   pong,             ///< a = number
   leaving,          ///< the party exits on purpose and holds nothing
+  bank_returned,    ///< a = bank, e = serial: unmapped by its owner, no token is out, none will be;
+                    ///< repeated until the bank's row says that it is gone
 };
 
 struct PartyMessage {
