@@ -146,13 +146,12 @@ BOOST_AUTO_TEST_CASE(an_error_names_the_call_and_keeps_errno) {
 }
 
 BOOST_AUTO_TEST_CASE(a_tolerated_errno_is_a_value) {
-  auto result = posix_call(
-      "read",
-      [] {
-        errno = EAGAIN;
-        return ssize_t{-1};
-      },
-      {ENOENT, EAGAIN});
+  auto result = posix_call("read",
+                           [] {
+                             errno = EAGAIN;
+                             return ssize_t{-1};
+                           },
+                           {ENOENT, EAGAIN});
   BOOST_REQUIRE(result.has_value());
   BOOST_TEST(*result == -1);
   BOOST_TEST(errno == EAGAIN);
