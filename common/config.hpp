@@ -50,7 +50,7 @@ struct SwarmConfig {
 };
 
 struct MemoryConfig {
-  std::uint64_t pool_size = 28ull << 20;   ///< bytes; a multiple of region_size
+  std::uint64_t pool_size = 28ull << 20;    ///< bytes; a multiple of region_size
   std::uint64_t region_size = 64ull << 10;  ///< bytes; a power of two
 };
 

@@ -62,7 +62,7 @@ class ControlClient {
  private:
   explicit ControlClient(Endpoint endpoint) : endpoint_(std::move(endpoint)) {}
 
-  Result<void> open(std::uint64_t deadline_ns);
+  Result<void> open(std::uint64_t deadline_ns, bool until_started);
   Result<void> try_open();
   void close();
   Result<void> send_line(const std::string& line, std::uint64_t deadline_ns);

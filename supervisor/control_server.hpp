@@ -53,8 +53,8 @@ class ControlReply {
 
 /// Called with each well-formed request: a JSON object whose "verb" is a string. May throw
 /// nlohmann::json::exception for members of the wrong type: the client gets it as a usage error.
-using ControlHandler = std::function<void(const nlohmann::json& request,
-                                          const std::shared_ptr<ControlReply>& reply)>;
+using ControlHandler =
+    std::function<void(const nlohmann::json& request, const std::shared_ptr<ControlReply>& reply)>;
 
 struct ControlLimits {
   std::size_t connections_max = 256;
@@ -65,22 +65,22 @@ struct ControlLimits {
 struct ControlCounters {
   std::uint64_t accepted = 0;
   std::uint64_t refused_full = 0;
-  std::uint64_t refused_peer = 0;      ///< neither our uid nor root
-  std::uint64_t requests = 0;          ///< well-formed ones, handed to the handler
-  std::uint64_t malformed = 0;         ///< lines that are no request; the connection goes on
-  std::uint64_t oversized = 0;         ///< requests over 1 MiB; the connection ends
-  std::uint64_t half_requests = 0;     ///< closed by the client in the middle of a line
-  std::uint64_t slow_readers = 0;      ///< closed because the output limit was reached
-  std::uint64_t gone_before_end = 0;   ///< client left before its answer ended
-  std::uint64_t accept_failures = 0;   ///< accept() failed, e.g. no descriptors left
+  std::uint64_t refused_peer = 0;     ///< neither our uid nor root
+  std::uint64_t requests = 0;         ///< well-formed ones, handed to the handler
+  std::uint64_t malformed = 0;        ///< lines that are no request; the connection goes on
+  std::uint64_t oversized = 0;        ///< requests over 1 MiB; the connection ends
+  std::uint64_t half_requests = 0;    ///< closed by the client in the middle of a line
+  std::uint64_t slow_readers = 0;     ///< closed because the output limit was reached
+  std::uint64_t gone_before_end = 0;  ///< client left before its answer ended
+  std::uint64_t accept_failures = 0;  ///< accept() failed, e.g. no descriptors left
 };
 
 /// Serves the control socket. Transport only: knows framing, limits and peers, no verbs.
 /// Everything from a client is input: whatever it sends costs it at most its own connection.
 class ControlServer {
  public:
-  /// `listening` is the inherited, already listening socket; the server uses its own duplicate's
-  /// readiness only and never calls listen() or unlinks the path, so a successor can go on with it.
+  /// `listening` is this process's descriptor of the already listening socket; root has its own.
+  /// The server neither calls listen() nor unlinks the path, so its successor can go on with it.
   ControlServer(boost::asio::io_context& io, UniqueFd listening, ControlHandler handler,
                 ControlLimits limits = {});
   ~ControlServer();

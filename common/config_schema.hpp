@@ -1,0 +1,128 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string_view>
+#include <type_traits>
+
+#include "common/config.hpp"
+
+/// The one list of settings: reading, showing and "did you mean" all walk it, so a setting cannot
+/// be known to one of them only. Private to config*.cpp.
+namespace micro_swarm::config_schema {
+
+/// Whole numbers, both ends allowed.
+struct Range {
+  std::uint64_t min;
+  std::uint64_t max;
+};
+
+/// Bytes: a whole number, or a text such as "28MiB".
+struct SizeRange {
+  std::uint64_t min;
+  std::uint64_t max;
+  bool power_of_two;
+};
+
+/// One word of the value's enum.
+struct Choice {};
+
+/// is_valid_name().
+struct Name {};
+
+/// Any text.
+struct Text {};
+
+template <class Enum>
+struct Words;
+template <>
+struct Words<Topology> {
+  static constexpr std::array values{Topology::star, Topology::mesh, Topology::ring,
+                                     Topology::hierarchical};
+};
+template <>
+struct Words<RestartPolicy> {
+  static constexpr std::array values{RestartPolicy::permanent, RestartPolicy::transient,
+                                     RestartPolicy::temporary};
+};
+template <>
+struct Words<LogLevel> {
+  static constexpr std::array values{LogLevel::trace, LogLevel::debug, LogLevel::info,
+                                     LogLevel::warn,  LogLevel::error, LogLevel::off};
+};
+template <>
+struct Words<AgentKind> {
+  static constexpr std::array values{AgentKind::generic, AgentKind::neural, AgentKind::external};
+};
+
+/// Calls v(table, key, value, rule) for every setting outside [[agent]], in the order of the
+/// documentation.
+template <class AConfig, class Visitor>
+requires std::is_same_v<std::remove_const_t<AConfig>, Config>
+void visit_settings(AConfig& c, Visitor&& v) {
+  constexpr std::uint64_t day_ms = 86'400'000;
+  constexpr std::uint64_t kib = 1024;
+  constexpr std::uint64_t mib = kib * kib;
+
+  v("swarm", "name", c.swarm.name, Name{});
+  v("swarm", "topology", c.swarm.topology, Choice{});
+  v("swarm", "agents", c.swarm.agents, Range{0, agents_max});
+  v("swarm", "state_dir", c.swarm.state_dir, Text{});
+
+  v("memory", "pool_size", c.memory.pool_size, SizeRange{mib, 64 * kib * mib, false});
+  v("memory", "region_size", c.memory.region_size, SizeRange{4 * kib, 16 * mib, true});
+
+  v("tasks", "queue_size", c.tasks.queue_size, Range{16, 1'000'000});
+  v("tasks", "attempts_max", c.tasks.attempts_max, Range{1, 255});
+  v("tasks", "timeout_ms", c.tasks.timeout_ms, Range{0, day_ms});
+  v("tasks", "cancel_grace_ms", c.tasks.cancel_grace_ms, Range{0, 600'000});
+  v("tasks", "in_flight_per_agent", c.tasks.in_flight_per_agent, Range{1, 16});
+
+  auto& s = c.supervision;
+  v("supervision", "restart", s.restart, Choice{});
+  v("supervision", "intensity", s.intensity, Range{0, 1'000'000});
+  v("supervision", "period_ms", s.period_ms, Range{1, day_ms});
+  v("supervision", "backoff_initial_ms", s.backoff_initial_ms, Range{0, 600'000});
+  v("supervision", "backoff_max_ms", s.backoff_max_ms, Range{0, 600'000});
+  v("supervision", "stable_after_ms", s.stable_after_ms, Range{0, day_ms});
+  v("supervision", "hang_timeout_ms", s.hang_timeout_ms, Range{100, day_ms});
+  v("supervision", "supervisor_hang_timeout_ms", s.supervisor_hang_timeout_ms, Range{100, day_ms});
+  v("supervision", "supervisor_restarts_max", s.supervisor_restarts_max, Range{0, 1'000'000});
+  v("supervision", "supervisor_period_ms", s.supervisor_period_ms, Range{1, day_ms});
+  v("supervision", "drain_timeout_ms", s.drain_timeout_ms, Range{0, day_ms});
+  v("supervision", "register_timeout_ms", s.register_timeout_ms, Range{100, 600'000});
+
+  v("wait", "spin_us", c.wait.spin_us, Range{0, 1'000});
+
+  v("log", "level", c.log.level, Choice{});
+}
+
+inline constexpr std::array<std::string_view, 7> agent_keys{
+    "name", "kind", "count", "capabilities", "model", "command", "environment"};
+
+/// The value a word stands for, and "star, mesh, ring or hierarchical".
+template <class Enum>
+bool enum_from_word(std::string_view word, Enum& value) {
+  for (const Enum candidate : Words<Enum>::values)
+    if (name_of(candidate) == word) {
+      value = candidate;
+      return true;
+    }
+  return false;
+}
+
+template <class Enum>
+std::vector<std::string> words_of() {
+  std::vector<std::string> words;
+  for (const Enum value : Words<Enum>::values) words.emplace_back(name_of(value));
+  return words;
+}
+
+inline std::string one_of(const std::vector<std::string>& words) {
+  std::string text;
+  for (std::size_t i = 0; i < words.size(); ++i)
+    text += (i == 0 ? "" : i + 1 == words.size() ? " or " : ", ") + words[i];
+  return text;
+}
+
+}  // namespace micro_swarm::config_schema

@@ -1,0 +1,134 @@
+#include <nlohmann/json.hpp>
+#include <type_traits>
+
+#include "common/config.hpp"
+#include "common/config_schema.hpp"
+#include "common/size_text.hpp"
+
+namespace micro_swarm {
+
+namespace schema = config_schema;
+
+namespace {
+
+constexpr int json_schema = 1;
+
+ConfigOrigin origin_of(const Config& config, std::string_view key) {
+  const auto origin = config.origins.find(key);
+  return origin == config.origins.end() ? ConfigOrigin::built_in : origin->second;
+}
+
+/// A TOML basic string.
+std::string toml_string(std::string_view text) {
+  std::string out = "\"";
+  for (const char c : text) {
+    const auto code = static_cast<unsigned char>(c);
+    if (c == '"' || c == '\\') {
+      out += '\\';
+      out += c;
+    } else if (code < 0x20 || code == 0x7f) {
+      constexpr std::string_view digits = "0123456789ABCDEF";
+      out += "\\u00";
+      out += digits[code >> 4];
+      out += digits[code & 15];
+    } else {
+      out += c;
+    }
+  }
+  return out + "\"";
+}
+
+template <class Strings>
+std::string toml_strings(const Strings& texts) {
+  std::string out = "[";
+  for (const auto& text : texts) out += (out.size() > 1 ? ", " : "") + toml_string(text);
+  return out + "]";
+}
+
+struct TomlValue {
+  template <class Integer>
+  std::string operator()(const Integer& value, schema::Range) const {
+    return std::to_string(value);
+  }
+  std::string operator()(std::uint64_t value, schema::SizeRange) const {
+    return toml_string(exact_size_text(value));
+  }
+  template <class Enum>
+  std::string operator()(const Enum& value, schema::Choice) const {
+    return toml_string(name_of(value));
+  }
+  template <class Rule>
+  std::string operator()(const std::string& value, Rule) const {
+    return toml_string(value);
+  }
+};
+
+template <class Value>
+nlohmann::json json_value(const Value& value) {
+  if constexpr (std::is_enum_v<Value>)
+    return std::string(name_of(value));
+  else
+    return value;
+}
+
+void append_agent(const AgentSpec& spec, std::string& out) {
+  out += "\n[[agent]]\nname = " + toml_string(spec.name) + "\n";
+  out += "kind = " + toml_string(name_of(spec.kind)) + "\n";
+  out += "count = " + std::to_string(spec.count) + "\n";
+  out += "capabilities = " + toml_strings(spec.capabilities) + "\n";
+  if (!spec.model.empty()) out += "model = " + toml_string(spec.model.string()) + "\n";
+  if (!spec.command.empty()) out += "command = " + toml_strings(spec.command) + "\n";
+  if (spec.environment.empty()) return;
+  out += "[agent.environment]\n";
+  for (const auto& [name, value] : spec.environment)
+    out += toml_string(name) + " = " + toml_string(value) + "\n";
+}
+
+}  // namespace
+
+std::string to_toml(const Config& config) {
+  const bool has_tables = config.origins.contains("agent");
+  std::string out = config.file.empty() ? "# no configuration file\n"
+                                        : "# " + toml_string(config.file.string()) + "\n";
+  std::string current;
+  schema::visit_settings(
+      config, [&](std::string_view table, std::string_view key, const auto& value, auto rule) {
+        const std::string full = std::string(table) + "." + std::string(key);
+        // Beside [[agent]] tables the number of default agents would be refused.
+        if (has_tables && full == "swarm.agents") return;
+        if (table != current) out += "\n[" + std::string(table) + "]\n";
+        current = table;
+        out += std::string(key) + " = " + TomlValue{}(value, rule) + "  # " +
+               std::string(name_of(origin_of(config, full))) + "\n";
+      });
+  if (has_tables)
+    for (const auto& spec : config.agents) append_agent(spec, out);
+  return out;
+}
+
+nlohmann::json to_json(const Config& config) {
+  nlohmann::json settings = nlohmann::json::object();
+  nlohmann::json origins = nlohmann::json::object();
+  schema::visit_settings(
+      config, [&](std::string_view table, std::string_view key, const auto& value, auto) {
+        settings[std::string(table)][std::string(key)] = json_value(value);
+        const std::string full = std::string(table) + "." + std::string(key);
+        origins[full] = std::string(name_of(origin_of(config, full)));
+      });
+  nlohmann::json agents = nlohmann::json::array();
+  for (const auto& spec : config.agents)
+    agents.push_back({{"name", spec.name},
+                      {"kind", std::string(name_of(spec.kind))},
+                      {"count", spec.count},
+                      {"capabilities", spec.capabilities},
+                      {"model", spec.model.string()},
+                      {"command", spec.command},
+                      {"environment", spec.environment}});
+  return {{"schema", json_schema},
+          {"file", config.file.string()},
+          {"config", std::move(settings)},
+          {"origins", std::move(origins)},
+          {"agents", std::move(agents)}};
+}
+
+}  // namespace micro_swarm
