@@ -1,0 +1,41 @@
+#include "ipc/bank_map.hpp"
+
+namespace micro_swarm {
+
+Result<void> BankMap::add(const PartyMessage& mapped, UniqueFd fd) {
+  constexpr std::uint64_t region_bytes_max = std::uint64_t{1} << 40;
+  if (mapped.a >= banks_max || mapped.c == 0 || mapped.c > bank_slots_max || mapped.d == 0 ||
+      mapped.d > region_bytes_max)
+    return Error{ErrorCode::protocol, "bank_mapped: bank, slots or region size out of range", 0};
+  Bank bank;
+  bank.slots = static_cast<std::uint32_t>(mapped.c);
+  bank.region_bytes = mapped.d;
+  bank.serial = static_cast<std::uint32_t>(mapped.e);
+  const std::uint64_t size_bytes = bank.slots * bank.region_bytes;
+  if (auto ok = verify_memfd(fd.get(), size_bytes, SealKind::one_writer); !ok) return ok.error();
+  auto memory = Mapping::map(fd.get(), size_bytes, Mapping::Access::read_only);
+  if (!memory) return with_context(memory.error(), "mapping a bank");
+  bank.memory = std::move(*memory);
+  banks_.insert_or_assign(static_cast<std::uint32_t>(mapped.a), std::move(bank));
+  return {};
+}
+
+void BankMap::drop(std::uint32_t bank) noexcept { banks_.erase(bank); }
+
+Result<std::optional<std::span<const std::byte>>> BankMap::find(Token token,
+                                                                std::size_t size_bytes) const {
+  using Found = std::optional<std::span<const std::byte>>;
+  if (!token.well_formed()) return Error{ErrorCode::protocol, "a token that names no region", 0};
+  const std::uint32_t number = bank_of(token.region());
+  const auto found = banks_.find(number);
+  if (found == banks_.end()) return Found{};
+  const Bank& bank = found->second;
+  // The row stands still while a token of the bank is out, and one is: ours.
+  if (tables_->banks[number].serial != bank.serial) return Found{};
+  const std::uint32_t slot = slot_of(token.region());
+  if (slot >= bank.slots || size_bytes > bank.region_bytes)
+    return Error{ErrorCode::protocol, "a token or a size that does not fit its bank", 0};
+  return Found{std::span(bank.memory.data() + slot * bank.region_bytes, size_bytes)};
+}
+
+}  // namespace micro_swarm

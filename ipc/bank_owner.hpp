@@ -1,0 +1,135 @@
+#pragma once
+
+// The banks a party fills: asks the supervisor for them, makes their memory, hands out regions,
+// takes them back when their tokens are home, returns banks nobody needs. One thread.
+//
+//   request --> granted (memory made, sealed, sent) --> live (regions) --> returned
+//
+// Every step can be lost with a supervisor that dies; `repeat()` sends what was not answered, and
+// every message is idempotent. What counts after a death of this process are the region words and
+// holds in its segment and the supervisor's bank table, nothing in here.
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "ipc/hold_set.hpp"
+#include "ipc/party_protocol.hpp"
+#include "shm/memfd.hpp"
+#include "shm/segment.hpp"
+#include "shm/supervisor_data.hpp"
+
+namespace micro_swarm {
+
+/// A region just allocated: the caller's to fill and then to pass or release.
+struct Allocation {
+  std::uint32_t hold = 0;  ///< taken from the HoldSet; carries `token`
+  Token token;
+  std::span<std::byte> memory;  ///< as many bytes as were asked for, page-aligned
+};
+
+class BankOwner {
+ public:
+  using Send = std::function<Result<void>(const PartyMessage&, std::span<const int>)>;
+
+  /// `own` is the party's segment, `tables` the supervisor's; both outlive this object.
+  BankOwner(const SegmentView& own, const SupervisorTables& tables, HoldSet& holds, Send send);
+
+  /// A region of at least `size_bytes`. nullopt: none is free; a bank has been asked for, or will
+  /// be by a later call (after a refusal it waits, 5 to 200 ms): try again after the next message
+  /// or release. Errors: too_large (more than the whole pool), refused (no hold is free).
+  Result<std::optional<Allocation>> try_allocate(std::size_t size_bytes, std::uint64_t now);
+
+  /// Gives up an allocation that was not passed on.
+  void release(const Allocation& allocation) { release(allocation.hold); }
+  /// Releases a token of an own region (or an inherited one) and frees its hold.
+  void release(std::uint32_t hold);
+  /// The token left with a message: the hold is empty, the region is out until it comes home.
+  void passed(std::uint32_t hold) { holds_->put_back(hold); }
+
+  /// One of the region's tokens came home (its bit is cleared).
+  void came_home(RegionIndex region);
+  /// The region is one of this life's own banks (not inherited).
+  bool is_own(RegionIndex region) const { return find(bank_of(region)) != nullptr; }
+  /// The bytes of an own region; empty if the token names none of a live own bank.
+  std::span<const std::byte> memory_of(Token token, std::size_t size_bytes) const;
+
+  void granted(const PartyMessage& message);
+  void refused(const PartyMessage& message, std::uint64_t now);
+  void live(const PartyMessage& message);
+  /// A new supervisor: sends again what has not been answered.
+  void repeat();
+
+  /// Banks of earlier lives (from the supervisor's table): returned as soon as they are empty.
+  void adopt(std::uint32_t bank, std::uint32_t serial);
+
+  /// Returns the banks of which no region was out for `idle_ns` (0 = all that are empty now).
+  void trim(std::uint64_t now, std::uint64_t idle_ns);
+  /// There is something a later trim() could return.
+  bool has_idle() const noexcept { return idle_ != 0; }
+
+  /// What the supervisor last said when it refused a bank; empty if the last one was granted.
+  const std::string& refusal() const noexcept { return refusal_; }
+  std::uint64_t waiting_until_ns() const noexcept { return not_before_ns_; }
+
+ private:
+  enum class Step { granted, live };
+  struct Bank {
+    std::uint32_t number = 0;
+    std::uint32_t serial = 0;
+    std::uint32_t slots = 0;
+    std::uint64_t region_bytes = 0;
+    Step step = Step::granted;
+    UniqueFd fd;  ///< until it is live
+    Mapping memory;
+    std::uint32_t out = 0;             ///< regions with a token out
+    std::uint64_t empty_since_ns = 0;  ///< 0 = not looked at since it became empty
+  };
+  struct Request {
+    std::uint64_t number = 0;
+    std::uint32_t slots = 0;
+    std::uint64_t region_bytes = 0;  ///< 0 = the pool's
+    bool sent = false;
+  };
+  struct Gone {
+    std::uint32_t bank;
+    std::uint32_t serial;
+  };
+
+  const Bank* find(std::uint32_t number) const;
+  Bank* find(std::uint32_t number) {
+    return const_cast<Bank*>(static_cast<const BankOwner*>(this)->find(number));
+  }
+  std::optional<Allocation> allocate_in(Bank& bank, RegionIndex region, std::size_t size_bytes);
+  Result<std::optional<Allocation>> from_pool_banks(std::size_t size_bytes);
+  std::optional<Allocation> from_large_bank(std::size_t size_bytes);
+  void ask(std::size_t size_bytes, std::uint64_t now);
+  void send_request();
+  bool send_memory(const Bank& bank);
+  void send_returned(Gone gone);
+  bool is_mine(Gone gone) const;
+  bool is_empty(std::uint32_t bank) const;
+
+  SegmentView own_;
+  const SupervisorTables* tables_;
+  HoldSet* holds_;
+  Send send_;
+  PartyId party_;
+  std::uint64_t pool_region_bytes_;
+
+  std::vector<Bank> banks_;
+  std::vector<RegionIndex> free_;  ///< regions of live banks of the pool's size, last used on top
+  std::vector<Gone> adopted_;      ///< banks of earlier lives with tokens out
+  std::vector<Gone> returned_;     ///< sent back, perhaps not heard yet
+  std::optional<Request> request_;
+  std::uint64_t requests_ = 0;
+  std::uint32_t next_slots_ = 1;
+  std::uint32_t idle_ = 0;  ///< live banks with nothing out
+  std::uint64_t not_before_ns_ = 0;
+  std::uint64_t backoff_ns_ = 0;
+  std::string refusal_;
+};
+
+}  // namespace micro_swarm
