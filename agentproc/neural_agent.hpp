@@ -1,0 +1,18 @@
+#pragma once
+
+// The work of a neural agent: payload -> model -> result, both where they lie. The payload is the
+// raw inputs in the submitter's region, the result the raw outputs in a region of this agent's own
+// (see NeuralModel for the formats).
+
+#include <memory>
+
+#include "agentproc/agent_runtime.hpp"
+#include "agentproc/neural_model.hpp"
+
+namespace micro_swarm {
+
+/// `model` outlives the handler. A payload that does not fit the model's inputs fails the task with
+/// a message that says what would.
+std::unique_ptr<Handler> make_neural_handler(NeuralModel& model);
+
+}  // namespace micro_swarm

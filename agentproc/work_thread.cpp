@@ -1,0 +1,298 @@
+#include "agentproc/work_thread.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <exception>
+
+#include "common/clock.hpp"
+#include "ipc/transfer.hpp"
+
+namespace micro_swarm {
+
+namespace {
+// How long an agent sleeps at most when nothing happens, and when it has memory to give back.
+constexpr std::uint64_t park_ns = 5 * ns_per_s;
+constexpr std::uint64_t park_with_idle_banks_ns = 2 * ns_per_s;
+constexpr std::uint64_t bank_idle_ns = 2 * ns_per_s;
+// The supervisor sends a payload's bank before the dispatch; it may be replaced in between.
+constexpr std::uint64_t payload_wait_ns = 5 * ns_per_s;
+constexpr std::uint64_t memory_wait_ns = 30 * ns_per_s;
+constexpr std::uint64_t look_again_ns = 20 * ns_per_ms;
+constexpr std::uint64_t ring_full_nap_ns = ns_per_ms;
+}  // namespace
+
+void WorkThread::record(FlightCode code, std::uint64_t subject) noexcept {
+  FlightRecorder& recorder = link_.own().recorder();
+  recorder.events[flight_events_ % flight_events_max] = FlightEvent{now_ns(), code, subject};
+  store(recorder.count, ++flight_events_);  // after the entry: a torn one is not counted
+}
+
+void WorkThread::set_state(PartyState state) noexcept {
+  store(link_.own().header().state, static_cast<std::uint64_t>(state));
+}
+
+void WorkThread::report_progress() noexcept { store(link_.own().header().progress, ++progress_); }
+
+Result<void> WorkThread::register_with_supervisor() {
+  set_state(PartyState::starting);
+  if (auto sent = link_.announce(); !sent) return sent.error();
+  record(FlightCode::registered, link_.inherited());
+  while (!link_.admitted()) {
+    link_.wait(ns_per_s, [this] { return link_.admitted() || mailbox_.has_mail(); });
+    read_mail();
+    if (refused_) return *refused_;
+  }
+  link_.begin();
+  if (link_.has_waiting_releases() || link_.inherited() != 0) link_.ring_supervisor();
+  record(FlightCode::live, link_.incarnation());
+  return {};
+}
+
+void WorkThread::run(std::vector<BoundHandler> capabilities) {
+  capabilities_ = std::move(capabilities);
+  const SegmentView& supervisor = link_.supervisor();
+  const AgentEnvironment environment{link_.party(), link_.incarnation(),
+                                     std::span(supervisor.base(), supervisor.layout().size_bytes)};
+  std::vector<Handler*> started;
+  for (const BoundHandler& capability : capabilities_) {
+    if (capability.handler == nullptr ||
+        std::find(started.begin(), started.end(), capability.handler) != started.end())
+      continue;
+    started.push_back(capability.handler);
+    capability.handler->started(environment);
+  }
+  for (;;) {
+    housekeeping();
+    if (link_.data_in().ready())
+      take_dispatch();
+    else if (draining_)
+      return;
+    else
+      park();
+  }
+}
+
+void WorkThread::housekeeping() {
+  if (mailbox_.has_mail()) read_mail();
+  if (link_.releases_ready()) link_.drain_releases();
+  if (link_.has_waiting_releases()) {
+    link_.retry_releases();
+    link_.ring_supervisor();
+  }
+}
+
+void WorkThread::read_mail() {
+  for (ReceivedPartyMessage& received : mailbox_.take_all()) {
+    const PartyMessage& message = received.message;
+    switch (message.kind) {
+      case PartyMessageKind::drain:
+        draining_ = true;
+        set_state(PartyState::draining);
+        record(FlightCode::drain_seen, 0);
+        break;
+      case PartyMessageKind::refused: refused_ = Error{ErrorCode::refused, message.text, 0}; break;
+      case PartyMessageKind::bank_mapped:
+        record(FlightCode::bank_mapped, message.a);
+        [[fallthrough]];
+      default:
+        if (!link_.take(received)) link_.count_malformed();
+    }
+  }
+  if (const std::uint32_t malformed = control_.take_malformed(); malformed != 0)
+    link_.count_malformed(malformed);
+}
+
+void WorkThread::park() {
+  BankOwner& banks = link_.banks();
+  if (banks.has_idle()) banks.trim(now_ns(), bank_idle_ns);
+  if (load(link_.own().header().state) != static_cast<std::uint64_t>(PartyState::idle)) {
+    record(FlightCode::parked, 0);
+    set_state(PartyState::idle);
+  }
+  link_.wait(banks.has_idle() || link_.has_waiting_releases() ? park_with_idle_banks_ns : park_ns,
+             [this] { return has_work(); });
+}
+
+void WorkThread::take_dispatch() {
+  RingReader& ring = link_.data_in();
+  const SlotBody body = ring.front();
+  // Before the task runs: a dispatch that kills its agent must not kill the successor too.
+  ring.advance();
+  const auto dispatch = checked(body);
+  if (!dispatch) {
+    link_.count_malformed();
+    return;
+  }
+  if (!still_wanted(*dispatch)) {
+    record(FlightCode::dispatch_skipped, dispatch->task);
+    return;
+  }
+  run_task(*dispatch, std::as_bytes(std::span(body.inline_data)).subspan(16, body.inline_bytes));
+}
+
+std::optional<WorkThread::Dispatch> WorkThread::checked(const SlotBody& body) const {
+  Dispatch dispatch;
+  dispatch.task = body.inline_data[0];
+  dispatch.attempt.word = body.inline_data[1];
+  dispatch.token = Token{body.token};
+  dispatch.payload_bytes = body.token != 0 ? body.region_bytes : body.inline_bytes;
+  if (body.kind != static_cast<std::uint16_t>(MessageKind::dispatch) ||
+      body.inline_bytes > task_inline_bytes_max ||
+      task_slot(dispatch.task) >= link_.supervisor().header().task_capacity ||
+      (dispatch.token && (!dispatch.token.well_formed() || body.inline_bytes != 0)))
+    return std::nullopt;
+  return dispatch;
+}
+
+bool WorkThread::still_wanted(const Dispatch& dispatch) const noexcept {
+  if (dispatch.attempt.incarnation() != link_.incarnation()) return false;  // a predecessor's
+  // The supervisor's record is the truth: it may have cancelled or moved the task since.
+  const TaskRecord& record = link_.supervisor().records()[task_slot(dispatch.task)];
+  return load(record.word) == TaskWord::make(TaskState::running, dispatch.attempt.attempt(),
+                                             link_.party(), task_generation(dispatch.task))
+                                  .word;
+}
+
+void WorkThread::run_task(const Dispatch& dispatch, std::span<const std::byte> inline_payload) {
+  SegmentHeader& header = link_.own().header();
+  store(header.task_in_hand, dispatch.task);
+  if (!draining_) set_state(PartyState::busy);
+  report_progress();
+  record(FlightCode::handler_started, dispatch.task);
+
+  alignas(16) std::array<std::byte, task_inline_bytes_max> inline_copy;
+  Result<std::span<const std::byte>> payload = std::span<const std::byte>();
+  if (dispatch.token) {
+    payload = wait_for_payload(dispatch);
+  } else {
+    std::copy(inline_payload.begin(), inline_payload.end(), inline_copy.begin());
+    payload = std::span<const std::byte>(inline_copy).first(inline_payload.size());
+  }
+  const BoundHandler* capability = find(dispatch.attempt.capability());
+  TaskContext task(*this, dispatch.task, dispatch.attempt.attempt(),
+                   capability == nullptr ? std::string_view() : capability->name,
+                   payload ? *payload : std::span<const std::byte>());
+  Outcome outcome = Outcome::cancelled;
+  if (is_cancelled(dispatch.task))
+    record(FlightCode::cancel_seen, dispatch.task);
+  else if (!payload)
+    outcome = task.fail(payload.error().message);
+  else
+    outcome = call(capability, task);
+
+  complete(dispatch, outcome, task);
+  store(header.task_in_hand, 0);
+  report_progress();
+}
+
+Result<std::span<const std::byte>> WorkThread::wait_for_payload(const Dispatch& dispatch) {
+  for (std::uint64_t deadline_ns = 0;;) {
+    auto found = link_.memory_of(dispatch.token, dispatch.payload_bytes);
+    if (!found) return found.error();
+    if (*found) return **found;
+    const std::uint64_t now = now_ns();
+    if (deadline_ns == 0) deadline_ns = now + payload_wait_ns;
+    if (now >= deadline_ns)
+      return Error{ErrorCode::timed_out, "the payload's memory was not handed out in time", 0};
+    if (is_cancelled(dispatch.task)) return Error{ErrorCode::cancelled, "cancelled", 0};
+    report_progress();
+    link_.wait(look_again_ns, [&] { return mailbox_.has_mail() || is_cancelled(dispatch.task); });
+    housekeeping();
+  }
+}
+
+const BoundHandler* WorkThread::find(std::uint16_t capability) const noexcept {
+  for (const BoundHandler& bound : capabilities_)
+    if (bound.id == capability) return &bound;
+  return nullptr;
+}
+
+Outcome WorkThread::call(const BoundHandler* capability, TaskContext& task) noexcept {
+  if (capability == nullptr) return task.fail("this agent has no such capability");
+  if (capability->handler == nullptr)
+    return task.fail("no operation is called '" + capability->name + "' here");
+  try {
+    return capability->handler->handle(task);
+  } catch (const std::exception& e) {
+    return task.fail(e.what());
+  } catch (...) {
+    return task.fail("the handler threw something unknown");
+  }
+}
+
+void WorkThread::complete(const Dispatch& dispatch, Outcome outcome, TaskContext& task) {
+  SlotBody body;
+  body.kind = static_cast<std::uint16_t>(MessageKind::complete);
+  body.inline_data[0] = dispatch.task;
+  body.inline_data[1] =
+      AttemptWord::make(link_.incarnation(), dispatch.attempt.capability(),
+                        dispatch.attempt.attempt(), static_cast<std::uint8_t>(outcome))
+          .word;
+  const std::span<const std::byte> result =
+      outcome == Outcome::cancelled ? std::span<const std::byte>() : task.result();
+  if (result.size() <= task_inline_bytes_max) {
+    body.inline_bytes = static_cast<std::uint16_t>(result.size());
+    if (!result.empty()) std::memcpy(&body.inline_data[2], result.data(), result.size());
+    if (auto unused = task.take_allocation()) release_result(*unused);
+    publish(body, std::nullopt);
+  } else {
+    body.region_bytes = static_cast<std::uint32_t>(result.size());
+    publish(body, task.take_allocation());
+  }
+  SegmentHeader& header = link_.own().header();
+  Word& count = outcome == Outcome::failed ? header.tasks_failed : header.tasks_completed;
+  store(count, load(count) + 1);
+  record(FlightCode::completed, dispatch.task);
+}
+
+void WorkThread::publish(const SlotBody& body, std::optional<Allocation> allocation) {
+  RingWriter& ring = link_.data_out();
+  while (!ring.has_space(1)) {
+    // The supervisor reads it or is replaced by one that does.
+    link_.ring_supervisor();
+    link_.wait(ring_full_nap_ns, [&ring] { return ring.has_space(1); });
+    report_progress();
+    housekeeping();
+  }
+  if (allocation) {
+    pass(ring, link_.holds()[allocation->hold], Lane::data, supervisor_party, body);
+    link_.banks().passed(allocation->hold);
+  } else {
+    ring.try_send(body);
+  }
+  link_.ring_supervisor();
+}
+
+void WorkThread::sleep_unless_cancelled(TaskId task, std::uint64_t timeout_ns) noexcept {
+  link_.wait(timeout_ns,
+             [&] { return is_cancelled(task) || link_.releases_ready() || mailbox_.has_mail(); });
+  housekeeping();
+}
+
+Result<Allocation> WorkThread::allocate_result(TaskId task, std::size_t size_bytes) {
+  if (size_bytes > 0xffffffffu) return Error{ErrorCode::too_large, "a result has at most 4 GiB", 0};
+  for (std::uint64_t deadline_ns = 0;;) {
+    const std::uint64_t now = now_ns();
+    auto allocation = link_.banks().try_allocate(size_bytes, now);
+    if (!allocation) return allocation.error();
+    if (*allocation) return **allocation;
+    if (deadline_ns == 0) deadline_ns = now + memory_wait_ns;
+    if (is_cancelled(task)) return Error{ErrorCode::cancelled, "cancelled", 0};
+    if (now >= deadline_ns)
+      return Error{ErrorCode::timed_out,
+                   "no memory for the result: " + (link_.banks().refusal().empty()
+                                                       ? "the supervisor granted none"
+                                                       : link_.banks().refusal()),
+                   0};
+    report_progress();
+    link_.wait(look_again_ns,
+               [&] { return is_cancelled(task) || link_.releases_ready() || mailbox_.has_mail(); });
+    housekeeping();
+  }
+}
+
+void WorkThread::release_result(const Allocation& allocation) noexcept {
+  link_.banks().release(allocation);
+}
+
+}  // namespace micro_swarm

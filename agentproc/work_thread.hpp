@@ -1,0 +1,84 @@
+#pragma once
+
+// The agent's work: takes dispatches off its ring, runs handlers, publishes completions.
+//
+// A dispatch is not replayed: its cursor moves when it has been read, and what became of the task
+// is the supervisor's record. So a death here at any point costs one execution, never the task: the
+// supervisor reads this agent's completions to their end, then decides what is unfinished.
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "agentproc/control_thread.hpp"
+#include "agentproc/handler.hpp"
+#include "agentproc/mailbox.hpp"
+#include "ipc/party_link.hpp"
+
+namespace micro_swarm {
+
+/// A capability of this agent: its number in dispatches, and who does it. Null = nobody here does.
+struct BoundHandler {
+  std::uint16_t id = 0;
+  std::string name;
+  Handler* handler = nullptr;
+};
+
+class WorkThread final : public TaskServices {
+ public:
+  /// Everything outlives this object.
+  WorkThread(PartyLink& link, Mailbox& mailbox, const CancelList& cancelled, ControlThread& control)
+      : link_(link), mailbox_(mailbox), cancelled_(cancelled), control_(control) {}
+
+  /// Announces this life and waits until the roster names it. Errors: refused (with the
+  /// supervisor's reason), not_running.
+  Result<void> register_with_supervisor();
+
+  /// Works until told to drain and the ring is empty.
+  void run(std::vector<BoundHandler> capabilities);
+
+  // TaskServices:
+  bool is_cancelled(TaskId task) const noexcept override { return cancelled_.contains(task); }
+  void report_progress() noexcept override;
+  void sleep_unless_cancelled(TaskId task, std::uint64_t timeout_ns) noexcept override;
+  Result<Allocation> allocate_result(TaskId task, std::size_t size_bytes) override;
+  void release_result(const Allocation& allocation) noexcept override;
+
+ private:
+  struct Dispatch {
+    TaskId task = 0;
+    AttemptWord attempt;
+    std::size_t payload_bytes = 0;
+    Token token;  ///< lent; none: the payload is inline
+  };
+
+  bool has_work() noexcept {
+    return link_.data_in().ready() || link_.releases_ready() || mailbox_.has_mail();
+  }
+  void housekeeping();
+  void read_mail();
+  void park();
+  void take_dispatch();
+  std::optional<Dispatch> checked(const SlotBody& body) const;
+  bool still_wanted(const Dispatch& dispatch) const noexcept;
+  void run_task(const Dispatch& dispatch, std::span<const std::byte> inline_payload);
+  Result<std::span<const std::byte>> wait_for_payload(const Dispatch& dispatch);
+  Outcome call(const BoundHandler* capability, TaskContext& task) noexcept;
+  void publish(const SlotBody& body, std::optional<Allocation> allocation);
+  void complete(const Dispatch& dispatch, Outcome outcome, TaskContext& task);
+  const BoundHandler* find(std::uint16_t capability) const noexcept;
+  void record(FlightCode code, std::uint64_t subject) noexcept;
+  void set_state(PartyState state) noexcept;
+
+  PartyLink& link_;
+  Mailbox& mailbox_;
+  const CancelList& cancelled_;
+  ControlThread& control_;
+  std::vector<BoundHandler> capabilities_;
+  std::optional<Error> refused_;
+  bool draining_ = false;
+  std::uint64_t progress_ = 0;
+  std::uint64_t flight_events_ = 0;
+};
+
+}  // namespace micro_swarm
