@@ -205,6 +205,7 @@ void BankOwner::granted(const PartyMessage& message) {
   bank.fd = std::move(*fd);
   bank.memory = std::move(*memory);
   banks_.push_back(std::move(bank));
+  ++making_;
   send_memory(banks_.back());
 }
 
@@ -228,6 +229,7 @@ void BankOwner::live(const PartyMessage& message) {
   if (bank == nullptr || bank->step == Step::live) return;
   bank->step = Step::live;
   bank->fd.reset();
+  --making_;
   ++idle_;
   if (bank->region_bytes != pool_region_bytes_) return;
   for (std::uint32_t slot = bank->slots; slot-- > 0;)

@@ -72,7 +72,8 @@ class BankOwner {
 
   /// What the supervisor last said when it refused a bank; empty if the last one was granted.
   const std::string& refusal() const noexcept { return refusal_; }
-  std::uint64_t waiting_until_ns() const noexcept { return not_before_ns_; }
+  /// A bank has been asked for and its memory is not live yet.
+  bool is_asking() const noexcept { return request_.has_value() || making_ != 0; }
 
  private:
   enum class Step { granted, live };
@@ -126,7 +127,8 @@ class BankOwner {
   std::optional<Request> request_;
   std::uint64_t requests_ = 0;
   std::uint32_t next_slots_ = 1;
-  std::uint32_t idle_ = 0;  ///< live banks with nothing out
+  std::uint32_t idle_ = 0;    ///< live banks with nothing out
+  std::uint32_t making_ = 0;  ///< banks granted and not live
   std::uint64_t not_before_ns_ = 0;
   std::uint64_t backoff_ns_ = 0;
   std::string refusal_;

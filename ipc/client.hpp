@@ -1,0 +1,195 @@
+#pragma once
+
+// The client library: submit tasks to a running swarm and take their results, over shared memory.
+//
+//   auto client = Client::connect("default");
+//   TaskRequest request;
+//   request.capability = "hash";
+//   request.payload = bytes;                       // up to 24 bytes travel in the message, more
+//   are auto number = client->submit(std::move(request));  // copied into a region; allocate()
+//   avoids that auto result = client->next_result(1'000);      // optional: none within the time
+//
+// A client is one party: its objects (Client, Region, TaskResult) belong to one thread at a time
+// and make no thread. Nothing here returns memory of others for writing, and nothing a crashing
+// client leaves behind has to be cleaned up: the supervisor is its heir.
+// A supervisor that dies is replaced under the client's feet: rings, regions and results stand,
+// calls take a few milliseconds longer. When the whole swarm is gone, calls return not_running.
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "common/posix.hpp"
+#include "common/result.hpp"
+#include "shm/task_record_data.hpp"
+
+namespace micro_swarm {
+
+class ClientCore;
+
+/// Memory to be filled with a payload, submitted without being copied. Given back by the destructor
+/// unless submitted. May outlive its Client.
+class Region {
+ public:
+  Region() noexcept = default;
+  Region(Region&& other) noexcept { swap(other); }
+  Region& operator=(Region&& other) noexcept {
+    Region(std::move(other)).swap(*this);
+    return *this;
+  }
+  ~Region();
+
+  explicit operator bool() const noexcept { return core_ != nullptr; }
+  /// Writable until submitted, page-aligned; as many bytes as were asked for. Content undefined at
+  /// first.
+  std::span<std::byte> bytes() const noexcept { return bytes_; }
+
+ private:
+  friend class ClientCore;
+  void swap(Region& other) noexcept {
+    core_.swap(other.core_);
+    std::swap(bytes_, other.bytes_);
+    std::swap(hold_, other.hold_);
+  }
+  std::shared_ptr<ClientCore> core_;
+  std::span<std::byte> bytes_;
+  std::uint32_t hold_ = 0;
+};
+
+/// A task to be done.
+struct TaskRequest {
+  /// Must be one of the swarm's; see Client::capabilities.
+  std::string_view capability;
+  Priority priority = Priority::normal;
+  /// The payload: these bytes, copied ...
+  std::span<const std::byte> payload;
+  /// ... or this region, whole, handed over. Empty after a successful submit, untouched else.
+  Region region;
+  /// From acceptance to the end, queueing included; 0 = the swarm's default.
+  std::uint32_t timeout_ms = 0;
+};
+
+/// How a task ended. Holds the right to read the result, where it lies in the agent's memory; the
+/// destructor (or release()) gives it back. May outlive its Client.
+class TaskResult {
+ public:
+  TaskResult() noexcept = default;
+  TaskResult(TaskResult&& other) noexcept { swap(other); }
+  TaskResult& operator=(TaskResult&& other) noexcept {
+    TaskResult(std::move(other)).swap(*this);
+    return *this;
+  }
+  ~TaskResult() { release(); }
+
+  /// As submit() returned it.
+  std::uint64_t number() const noexcept { return number_; }
+  /// The swarm's id of the task; 0 when the submission was refused.
+  TaskId task_id() const noexcept { return task_id_; }
+  /// Terminal; TaskState::free = the supervisor refused the submission (see refusal()).
+  TaskState state() const noexcept { return state_; }
+  bool is_done() const noexcept { return state_ == TaskState::done; }
+  /// Executions, 0 when it never ran.
+  unsigned attempts() const noexcept { return attempts_; }
+
+  /// The result of a done task, the message of a failed one. Valid until release(). A lying agent
+  /// could change them while they are read: check a copy where that matters.
+  std::span<const std::byte> bytes() const noexcept {
+    return core_ != nullptr ? region_ : std::span(inline_).first(inline_bytes_);
+  }
+  std::string_view text() const noexcept {
+    return {reinterpret_cast<const char*>(bytes().data()), bytes().size()};
+  }
+
+  /// Why a submission was refused, or (ErrorCode::protocol) that the result's memory made no sense.
+  std::optional<ErrorCode> refusal() const noexcept { return refusal_; }
+  /// After a refusal: when trying again may help.
+  std::uint32_t retry_after_ms() const noexcept { return retry_after_ms_; }
+
+  /// Gives the memory back now; bytes() is empty afterwards. Never blocks.
+  void release() noexcept;
+
+ private:
+  friend class ClientCore;
+  void swap(TaskResult& other) noexcept;
+
+  std::uint64_t number_ = 0;
+  TaskId task_id_ = 0;
+  TaskState state_ = TaskState::free;
+  std::uint8_t attempts_ = 0;
+  std::uint8_t inline_bytes_ = 0;
+  std::optional<ErrorCode> refusal_;
+  std::uint32_t retry_after_ms_ = 0;
+  std::uint32_t hold_ = 0;
+  std::span<const std::byte> region_;
+  std::array<std::byte, task_inline_bytes_max> inline_{};
+  std::shared_ptr<ClientCore> core_;  ///< set while a region is held
+};
+
+struct BatchSubmitted {
+  std::uint64_t first_number = 0;  ///< the others follow one by one
+  std::size_t count = 0;
+};
+
+class Client {
+ public:
+  static constexpr std::uint32_t forever = 0xffffffff;
+
+  /// Joins the swarm of that name, or behind that control socket if `swarm` contains a slash.
+  /// `timeout_ms` is for the whole handshake. Errors: not_running, refused (all client places
+  /// taken, draining), protocol (another version), timed_out.
+  static Result<Client> connect(std::string_view swarm = "default",
+                                std::uint32_t timeout_ms = 10'000);
+  /// The same on a party socket that was come by otherwise.
+  static Result<Client> attach(UniqueFd party_socket, std::uint32_t timeout_ms = 10'000);
+
+  Client(Client&&) noexcept = default;
+  Client& operator=(Client&& other) noexcept;
+  /// Leaves the swarm once no Region and no TaskResult of it is left. Results not taken are
+  /// dropped.
+  ~Client();
+
+  /// Memory for a payload. Waits for it up to `timeout_ms`. Errors: too_large (more than the pool),
+  /// refused (pool full; says why), not_running.
+  Result<Region> allocate(std::size_t size_bytes, std::uint32_t timeout_ms = 10'000);
+
+  /// Hands a task in; returns its number, unique in this client's life, growing by one. Blocks up
+  /// to `timeout_ms` while the ring to the supervisor (or the pool, where the payload must be
+  /// copied into a region) is full; results that arrive meanwhile are kept for next_result(). On
+  /// error nothing was sent and nothing moved out of `request`.
+  /// Errors: not_found (unknown capability), too_large, refused (draining, pool full), timed_out
+  /// (ring full), usage (payload and region), not_running.
+  Result<std::uint64_t> submit(TaskRequest&& request, std::uint32_t timeout_ms = 10'000);
+
+  /// Hands in as many of `requests`, from the first on, as there is room for right now, and wakes
+  /// the supervisor once. Never blocks. count 0 = no room now. Regions of those handed in are
+  /// empty afterwards. Error: the first of `requests` is wrong in itself (as in submit).
+  Result<BatchSubmitted> try_submit_batch(std::span<TaskRequest> requests);
+
+  /// The next result, in the order they arrived; each number comes once. nullopt: none within
+  /// `timeout_ms` (0 = only look). Spins for a moment, then sleeps.
+  /// Errors: refused (too many results are held: release some), not_running.
+  Result<std::optional<TaskResult>> next_result(std::uint32_t timeout_ms);
+
+  /// Submissions whose result has not been returned by next_result() yet.
+  std::size_t in_flight() const noexcept;
+  /// Results that came more than once and were dropped (a supervisor died while telling).
+  std::uint64_t doubled_results() const noexcept;
+  /// The capabilities submissions may name.
+  std::vector<std::string> capabilities() const;
+  /// How many supervisors the swarm has had.
+  std::uint64_t supervisor_epoch() const noexcept;
+  PartyId party() const noexcept;
+  Incarnation incarnation() const noexcept;
+
+ private:
+  explicit Client(std::shared_ptr<ClientCore> core) noexcept : core_(std::move(core)) {}
+  std::shared_ptr<ClientCore> core_;
+};
+
+}  // namespace micro_swarm

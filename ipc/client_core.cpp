@@ -1,0 +1,418 @@
+#include "ipc/client_core.hpp"
+
+#include <poll.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "common/clock.hpp"
+#include "ipc/transfer.hpp"
+
+namespace micro_swarm {
+
+namespace {
+
+// A client parks on its bell alone, so it looks at its socket every now and then: a swarm that was
+// killed as a whole rings nobody.
+constexpr std::uint64_t look_at_socket_ns = 100 * ns_per_ms;
+constexpr std::uint64_t look_for_memory_ns = 2 * ns_per_ms;
+constexpr std::uint64_t ring_full_nap_ns = ns_per_ms;
+constexpr std::uint64_t bank_idle_ns = 2 * ns_per_s;
+constexpr std::uint32_t calls_between_pumps = 256;
+constexpr std::size_t kept_results_max = std::size_t{1} << 20;
+
+std::uint64_t deadline_after(std::uint32_t timeout_ms) {
+  return timeout_ms == Client::forever ? ~std::uint64_t{0} : now_ns() + timeout_ms * ns_per_ms;
+}
+
+Error gone_error() { return Error{ErrorCode::not_running, "the swarm is gone", 0}; }
+
+}  // namespace
+
+Result<std::shared_ptr<ClientCore>> ClientCore::attach(UniqueFd socket, std::uint32_t timeout_ms) {
+  const std::uint64_t deadline_ns = deadline_after(timeout_ms);
+  auto link = PartyLink::open(std::move(socket),
+                              static_cast<int>(std::min(timeout_ms, std::uint32_t{1} << 30)));
+  if (!link) return link.error();
+  auto core = std::make_shared<ClientCore>(std::move(*link));
+  if (auto joined = core->join(deadline_ns); !joined) return joined.error();
+  return core;
+}
+
+Result<void> ClientCore::join(std::uint64_t deadline_ns) {
+  if (auto sent = link_->announce(); !sent) return sent.error();
+  while (!link_->admitted()) {
+    if (auto pumped = pump(); !pumped) return pumped.error();
+    const std::uint64_t now = now_ns();
+    if (now >= deadline_ns)
+      return Error{ErrorCode::timed_out, "the supervisor did not answer the registration", 0};
+    link_->wait(std::min(look_at_socket_ns, deadline_ns - now),
+                [this] { return link_->admitted(); });
+  }
+  link_->begin();
+  return {};
+}
+
+ClientCore::~ClientCore() {
+  if (gone_ || !link_->admitted() || numbers_.count() != 0) return;
+  link_->retry_releases();
+  if (link_->holds().in_use() != 0) return;
+  link_->banks().trim(now_ns(), 0);
+  PartyMessage leaving;
+  leaving.kind = PartyMessageKind::leaving;
+  static_cast<void>(link_->send(leaving));  // end of file says the same
+}
+
+void ClientCore::close() { kept_.clear(); }
+
+Result<void> ClientCore::pump() {
+  collect_releases();
+  BankOwner& banks = link_->banks();
+  if (banks.has_idle()) banks.trim(now_ns(), bank_idle_ns);
+  ReceivedPartyMessage received;
+  while (!gone_) {
+    switch (receive_party_message(link_->socket(), received, false)) {
+      case PartySocketRead::nothing: return {};
+      case PartySocketRead::closed: gone_ = true; break;
+      case PartySocketRead::malformed: link_->count_malformed(); break;
+      case PartySocketRead::message: {
+        const PartyMessage& message = received.message;
+        if (message.kind == PartyMessageKind::refused) {
+          gone_ = true;
+          return Error{ErrorCode::refused, message.text, 0};
+        }
+        if (message.kind == PartyMessageKind::probe) {
+          PartyMessage pong;
+          pong.kind = PartyMessageKind::pong;
+          pong.a = message.a;
+          static_cast<void>(link_->send(pong));
+        } else if (!link_->take(received) && message.kind != PartyMessageKind::drain) {
+          link_->count_malformed();
+        }
+      }
+    }
+  }
+  return gone_error();
+}
+
+void ClientCore::collect_releases() {
+  if (link_->releases_ready()) link_->drain_releases();
+  if (!link_->has_waiting_releases()) return;
+  link_->retry_releases();
+  link_->ring_supervisor();
+}
+
+void ClientCore::release(std::uint32_t hold) {
+  link_->release(hold);
+  link_->ring_supervisor();
+}
+
+// ---- memory ----
+
+Region ClientCore::make_region(const Allocation& allocation) {
+  Region region;
+  region.core_ = shared_from_this();
+  region.bytes_ = allocation.memory;
+  region.hold_ = allocation.hold;
+  return region;
+}
+
+Result<Region> ClientCore::allocate(std::size_t size_bytes, std::uint32_t timeout_ms) {
+  const std::uint64_t deadline_ns = deadline_after(timeout_ms);
+  for (;;) {
+    collect_releases();
+    const std::uint64_t now = now_ns();
+    auto allocation = link_->banks().try_allocate(size_bytes, now);
+    if (!allocation) return allocation.error();
+    if (*allocation) return make_region(**allocation);
+    if (auto pumped = pump(); !pumped) return pumped.error();
+    if (now >= deadline_ns) {
+      const std::string& why = link_->banks().refusal();
+      return Error{ErrorCode::refused,
+                   "no memory for " + std::to_string(size_bytes) +
+                       " bytes: " + (why.empty() ? "the pool is full of tasks under way" : why),
+                   0};
+    }
+    wait_for_memory(deadline_ns);
+  }
+}
+
+void ClientCore::wait_for_memory(std::uint64_t deadline_ns) {
+  // The pool may be full of results that nobody but this client can give back.
+  keep_results();
+  const std::uint64_t now = now_ns();
+  if (now >= deadline_ns) return;
+  const std::uint64_t time_ns = std::min(look_for_memory_ns, deadline_ns - now);
+  if (link_->banks().is_asking()) {  // the answer comes by the socket
+    pollfd wanted{link_->socket(), POLLIN, 0};
+    const timespec timeout{0, static_cast<long>(time_ns)};
+    ::ppoll(&wanted, 1, &timeout, nullptr);
+  } else {
+    link_->wait(time_ns, [this] { return link_->releases_ready(); });
+  }
+}
+
+// ---- submitting ----
+
+std::vector<std::string> ClientCore::capabilities() const {
+  std::vector<std::string> names;
+  for (const CapabilityName& entry : link_->tables().capabilities) {
+    std::string name(entry.text, ::strnlen(entry.text, sizeof entry.text));
+    if (!name.empty()) names.push_back(std::move(name));
+  }
+  return names;
+}
+
+Result<std::uint16_t> ClientCore::capability_id(std::string_view name) {
+  if (!name.empty() && name == last_capability_) return last_capability_id_;
+  const auto& table = link_->tables().capabilities;
+  for (std::uint32_t id = 0; id < capabilities_max; ++id) {
+    const std::string_view known(table[id].text, ::strnlen(table[id].text, sizeof table[id].text));
+    if (name.empty() || known != name) continue;
+    last_capability_ = name;
+    last_capability_id_ = static_cast<std::uint16_t>(id);
+    return last_capability_id_;
+  }
+  std::string text = "this swarm has no capability '" + std::string(name) + "'; it has: ";
+  const auto names = capabilities();
+  for (std::size_t i = 0; i < names.size(); ++i) text += (i == 0 ? "" : ", ") + names[i];
+  return Error{ErrorCode::not_found, std::move(text), 0};
+}
+
+Result<std::uint16_t> ClientCore::check(const TaskRequest& request) {
+  const SupervisorTables& tables = link_->tables();
+  if (gone_) return gone_error();
+  if (load(tables.accepting) == 0)
+    return Error{ErrorCode::refused, "the swarm takes no more tasks: it is stopping", 0};
+  if (request.region && !request.payload.empty())
+    return Error{ErrorCode::usage, "a task has either payload bytes or a region, not both", 0};
+  if (request.region && request.region.core_.get() != this)
+    return Error{ErrorCode::usage, "the region belongs to another client", 0};
+  if (static_cast<unsigned>(request.priority) >= priorities)
+    return Error{ErrorCode::usage, "no such priority", 0};
+  const std::uint64_t pool_bytes = load(tables.pool_regions) * load(tables.region_bytes);
+  const std::size_t size_bytes = request.payload.size();
+  if (size_bytes > pool_bytes || size_bytes > 0xffffffffu)
+    return Error{ErrorCode::too_large,
+                 "a payload of " + std::to_string(size_bytes) +
+                     " bytes is more than the whole pool (" + std::to_string(pool_bytes) +
+                     " bytes): raise memory.pool_size",
+                 0};
+  return capability_id(request.capability);
+}
+
+Result<bool> ClientCore::try_copy_to_region(TaskRequest& request) {
+  if (request.payload.size() <= task_inline_bytes_max) return true;
+  auto allocation = link_->banks().try_allocate(request.payload.size(), now_ns());
+  if (!allocation) return allocation.error();
+  if (!*allocation) return false;
+  std::memcpy((*allocation)->memory.data(), request.payload.data(), request.payload.size());
+  request.region = make_region(**allocation);
+  request.payload = {};
+  return true;
+}
+
+void ClientCore::send(TaskRequest& request, std::uint16_t capability) {
+  SlotBody body;
+  body.kind = static_cast<std::uint16_t>(MessageKind::submit);
+  body.inline_data[0] = numbers_.next();
+  body.inline_data[1] = SubmitWord::make(request.timeout_ms, capability,
+                                         static_cast<std::uint8_t>(request.priority), 0)
+                            .word;
+  numbers_.submitted();
+  if (!request.region) {
+    body.inline_bytes = static_cast<std::uint16_t>(request.payload.size());
+    if (!request.payload.empty())
+      std::memcpy(&body.inline_data[2], request.payload.data(), request.payload.size());
+    link_->data_out().try_send(body);
+    return;
+  }
+  body.region_bytes = static_cast<std::uint32_t>(request.region.bytes_.size());
+  pass(link_->data_out(), link_->holds()[request.region.hold_], Lane::data, supervisor_party, body);
+  link_->banks().passed(request.region.hold_);
+  request.region.core_.reset();  // its token is the supervisor's now
+  request.region.bytes_ = {};
+}
+
+Result<std::uint64_t> ClientCore::submit(TaskRequest& request, std::uint32_t timeout_ms) {
+  auto capability = check(request);
+  if (!capability) return capability.error();
+  if (++calls_ % calls_between_pumps == 0) {
+    if (auto pumped = pump(); !pumped) return pumped.error();
+  }
+  collect_releases();
+  Region copy;
+  if (request.payload.size() > task_inline_bytes_max) {
+    auto region = allocate(request.payload.size(), timeout_ms);
+    if (!region) return region.error();
+    copy = std::move(*region);
+    std::memcpy(copy.bytes_.data(), request.payload.data(), request.payload.size());
+  }
+  RingWriter& ring = link_->data_out();
+  if (!ring.has_space(1)) {
+    const std::uint64_t deadline_ns = deadline_after(timeout_ms);
+    while (!ring.has_space(1)) {
+      const std::uint64_t now = now_ns();
+      if (now >= deadline_ns)
+        return Error{ErrorCode::timed_out, "the supervisor takes no submissions just now", 0};
+      if (auto pumped = pump(); !pumped) return pumped.error();
+      keep_results();
+      link_->ring_supervisor();
+      link_->wait(std::min(ring_full_nap_ns, deadline_ns - now), [&] {
+        return ring.has_space(1) || (link_->data_in().ready() && can_keep_more());
+      });
+    }
+  }
+  const std::uint64_t number = numbers_.next();
+  if (copy) {
+    request.region = std::move(copy);
+    request.payload = {};
+  }
+  send(request, *capability);
+  link_->ring_supervisor();
+  return number;
+}
+
+Result<BatchSubmitted> ClientCore::try_submit_batch(std::span<TaskRequest> requests) {
+  BatchSubmitted batch;
+  batch.first_number = numbers_.next();
+  if (auto pumped = pump(); !pumped) return pumped.error();
+  RingWriter& ring = link_->data_out();
+  for (TaskRequest& request : requests) {
+    if (!ring.has_space(1)) break;
+    auto capability = check(request);
+    if (!capability) {
+      if (batch.count == 0) return capability.error();
+      break;
+    }
+    auto copied = try_copy_to_region(request);
+    if (!copied) {
+      if (batch.count == 0) return copied.error();
+      break;
+    }
+    if (!*copied) break;
+    send(request, *capability);
+    ++batch.count;
+  }
+  if (batch.count != 0) link_->ring_supervisor();
+  return batch;
+}
+
+// ---- results ----
+
+bool ClientCore::can_keep_more() const noexcept {
+  // Some holds stay free for payloads.
+  const HoldSet& holds = link_->holds();
+  return kept_.size() < kept_results_max && holds.in_use() < holds.capacity() / 4 * 3;
+}
+
+void ClientCore::keep_results() {
+  while (link_->data_in().ready() && can_keep_more()) {
+    TaskResult result;
+    const Taken taken = take_result(result);
+    if (taken == Taken::result) kept_.push_back(std::move(result));
+    if (taken == Taken::not_mapped || taken == Taken::no_hold) return;
+  }
+}
+
+ClientCore::Taken ClientCore::take_result(TaskResult& result) {
+  RingReader& ring = link_->data_in();
+  if (!ring.ready()) return Taken::nothing;
+  const SlotBody body = ring.front();
+  const Token token{body.token};
+  if (body.kind != static_cast<std::uint16_t>(MessageKind::result) ||
+      body.inline_bytes > task_inline_bytes_max || (token && !token.well_formed())) {
+    ring.advance();
+    link_->count_malformed();
+    return Taken::dropped;
+  }
+  ResultWord word;
+  word.word = body.inline_data[1];
+  result.number_ = body.inline_data[0];
+  result.task_id_ = word.id();
+  result.state_ = word.state();
+  result.attempts_ = word.attempts();
+  if (token) return take_region_result(result, body);
+
+  ring.advance();
+  if (!numbers_.finish(result.number_)) {
+    ++doubled_;
+    return Taken::dropped;
+  }
+  if (result.state_ == TaskState::free) {  // refused
+    result.task_id_ = 0;
+    const std::uint64_t code = body.inline_data[2];
+    result.refusal_ = code <= static_cast<std::uint64_t>(ErrorCode::gave_up)
+                          ? static_cast<ErrorCode>(code)
+                          : ErrorCode::refused;
+    result.retry_after_ms_ = static_cast<std::uint32_t>(body.inline_data[3]);
+    return Taken::result;
+  }
+  result.inline_bytes_ = static_cast<std::uint8_t>(body.inline_bytes);
+  std::memcpy(result.inline_.data(), &body.inline_data[2], body.inline_bytes);
+  return Taken::result;
+}
+
+ClientCore::Taken ClientCore::take_region_result(TaskResult& result, const SlotBody& body) {
+  const Token token{body.token};
+  const auto bytes = link_->memory_of(token, body.region_bytes);
+  if (bytes && !*bytes) return Taken::not_mapped;
+  const auto hold = link_->holds().take();
+  if (!hold) return Taken::no_hold;
+  RingReader& ring = link_->data_in();
+  const MessageInHand in_hand =
+      take_in_hand(ring, link_->own().header().in_hand, Lane::data, supervisor_party);
+  take_token(link_->holds()[*hold], token);
+  keep(in_hand);
+  if (!numbers_.finish(result.number_)) {
+    ++doubled_;
+    release(*hold);
+    return Taken::dropped;
+  }
+  result.core_ = shared_from_this();
+  result.hold_ = *hold;
+  if (bytes)
+    result.region_ = **bytes;
+  else
+    result.refusal_ = bytes.error().code;  // an agent that lied about its result
+  return Taken::result;
+}
+
+Result<std::optional<TaskResult>> ClientCore::next_result(std::uint32_t timeout_ms) {
+  using Found = std::optional<TaskResult>;
+  collect_releases();
+  if (++calls_ % calls_between_pumps == 0 && !gone_) static_cast<void>(pump());
+  if (!kept_.empty()) {
+    Found found(std::move(kept_.front()));
+    kept_.pop_front();
+    return found;
+  }
+  std::uint64_t deadline_ns = 0;
+  for (;;) {
+    TaskResult result;
+    const Taken taken = take_result(result);
+    if (taken == Taken::result) return Found(std::move(result));
+    if (taken == Taken::dropped) continue;
+    if (taken == Taken::no_hold)
+      return Error{ErrorCode::refused,
+                   "as many results are held as there is room for: release some first", 0};
+    // What was sent before the end can still be read.
+    if (auto pumped = pump(); !pumped && !link_->data_in().ready()) return pumped.error();
+    if (gone_ && taken == Taken::not_mapped) return gone_error();
+    if (timeout_ms == 0 && taken == Taken::nothing && !link_->data_in().ready()) return Found();
+    const std::uint64_t now = now_ns();
+    if (deadline_ns == 0) deadline_ns = deadline_after(timeout_ms);
+    if (now >= deadline_ns) return Found();
+    const std::uint64_t time_ns = std::min(look_at_socket_ns, deadline_ns - now);
+    if (taken == Taken::not_mapped) {  // its bank is on its way
+      pollfd wanted{link_->socket(), POLLIN, 0};
+      const timespec timeout{0, static_cast<long>(time_ns)};
+      ::ppoll(&wanted, 1, &timeout, nullptr);
+    } else {
+      link_->wait(time_ns, [this] { return link_->data_in().ready(); });
+      collect_releases();
+    }
+  }
+}
+
+}  // namespace micro_swarm
