@@ -39,7 +39,8 @@ struct AgentOptions {
   UniqueFd socket;
   /// What dispatches may name. Empty: every capability of the swarm that `handlers` has by name.
   std::vector<AgentCapability> capabilities;
-  /// Called on the control thread when the swarm is gone; unset: ends the process at once.
+  /// Called on the control thread when the swarm is gone; unset: ends the process at once. If it
+  /// returns, the agent drains.
   std::function<void()> on_orphaned;
   int welcome_timeout_ms = 10'000;
 };

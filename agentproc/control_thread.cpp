@@ -66,10 +66,19 @@ void ControlThread::run() {
       case PartySocketRead::nothing: break;
       case PartySocketRead::malformed: malformed_.fetch_add(1, std::memory_order_relaxed); break;
       case PartySocketRead::closed:
-        if (!stopping_.load(std::memory_order_acquire)) on_orphaned_();
+        if (!stopping_.load(std::memory_order_acquire)) end_work();
         return;
     }
   }
+}
+
+void ControlThread::end_work() {
+  on_orphaned_();
+  ReceivedPartyMessage end;
+  // It returned: the agent ends as if it had been asked to.
+  end.message.kind = PartyMessageKind::drain;
+  mailbox_.put(std::move(end));
+  link_.ring_self();
 }
 
 void ControlThread::deal_with(ReceivedPartyMessage& received) {

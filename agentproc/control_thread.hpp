@@ -19,7 +19,7 @@ namespace micro_swarm {
 class ControlThread {
  public:
   /// Everything outlives this object. `on_orphaned` is called on the control thread and normally
-  /// does not return.
+  /// does not return; if it does, the work ends as after `drain`.
   ControlThread(PartyLink& link, Mailbox& mailbox, CancelList& cancelled,
                 std::function<void()> on_orphaned);
   /// Shuts the socket down and joins.
@@ -37,6 +37,7 @@ class ControlThread {
 
  private:
   void run();
+  void end_work();
   void deal_with(ReceivedPartyMessage& received);
 
   PartyLink& link_;

@@ -28,8 +28,9 @@ class TaskServices {
   virtual void report_progress() noexcept = 0;
   /// Sleeps up to `timeout_ns`, less when the task is cancelled.
   virtual void sleep_unless_cancelled(TaskId task, std::uint64_t timeout_ns) noexcept = 0;
-  /// A region of this agent's own; waits for memory for a bounded time.
-  virtual Result<Allocation> allocate_result(TaskId task, std::size_t size_bytes) = 0;
+  /// A region of this agent's own; waits for memory up to `wait_ns`, less when cancelled.
+  virtual Result<Allocation> allocate_result(TaskId task, std::size_t size_bytes,
+                                             std::uint64_t wait_ns) = 0;
   virtual void release_result(const Allocation& allocation) noexcept = 0;
 };
 
@@ -91,6 +92,7 @@ class TaskContext {
 
  private:
   void drop_result() noexcept;
+  Result<std::span<std::byte>> result_buffer_within(std::size_t size_bytes, std::uint64_t wait_ns);
 
   TaskServices* services_;
   TaskId task_;

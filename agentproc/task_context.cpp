@@ -7,6 +7,13 @@
 
 namespace micro_swarm {
 
+namespace {
+/// A pool that is full of other tasks' results gets room as their clients read them.
+constexpr std::uint64_t memory_wait_ns = 30 * ns_per_s;
+/// A reason cut short is better than one that comes late.
+constexpr std::uint64_t failure_text_wait_ns = ns_per_s;
+}  // namespace
+
 TaskContext::~TaskContext() { drop_result(); }
 
 void TaskContext::drop_result() noexcept {
@@ -29,12 +36,17 @@ bool TaskContext::sleep_for_ms(std::uint64_t duration_ms) noexcept {
 }
 
 Result<std::span<std::byte>> TaskContext::result_buffer(std::size_t size_bytes) {
+  return result_buffer_within(size_bytes, memory_wait_ns);
+}
+
+Result<std::span<std::byte>> TaskContext::result_buffer_within(std::size_t size_bytes,
+                                                               std::uint64_t wait_ns) {
   drop_result();
   if (size_bytes <= inline_.size()) {
     result_ = std::span(inline_).first(size_bytes);
     return result_;
   }
-  auto allocation = services_->allocate_result(task_, size_bytes);
+  auto allocation = services_->allocate_result(task_, size_bytes, wait_ns);
   if (!allocation) return allocation.error();
   allocation_ = *allocation;
   result_ = allocation->memory.first(size_bytes);
@@ -55,7 +67,10 @@ Result<void> TaskContext::set_result(std::span<const std::byte> bytes) {
 
 Outcome TaskContext::fail(std::string_view why) noexcept {
   try {
-    if (set_result(why)) return Outcome::failed;
+    if (auto buffer = result_buffer_within(why.size(), failure_text_wait_ns)) {
+      if (!why.empty()) std::memcpy(buffer->data(), why.data(), why.size());
+      return Outcome::failed;
+    }
   } catch (...) {
     // No heap for the error text: what fits a message needs none.
   }

@@ -16,7 +16,6 @@ constexpr std::uint64_t park_with_idle_banks_ns = 2 * ns_per_s;
 constexpr std::uint64_t bank_idle_ns = 2 * ns_per_s;
 // The supervisor sends a payload's bank before the dispatch; it may be replaced in between.
 constexpr std::uint64_t payload_wait_ns = 5 * ns_per_s;
-constexpr std::uint64_t memory_wait_ns = 30 * ns_per_s;
 constexpr std::uint64_t look_again_ns = 20 * ns_per_ms;
 constexpr std::uint64_t ring_full_nap_ns = ns_per_ms;
 }  // namespace
@@ -228,6 +227,9 @@ void WorkThread::complete(const Dispatch& dispatch, Outcome outcome, TaskContext
       AttemptWord::make(link_.incarnation(), dispatch.attempt.capability(),
                         dispatch.attempt.attempt(), static_cast<std::uint8_t>(outcome))
           .word;
+  SegmentHeader& header = link_.own().header();
+  Word& count = outcome == Outcome::failed ? header.tasks_failed : header.tasks_completed;
+  store(count, load(count) + 1);
   const std::span<const std::byte> result =
       outcome == Outcome::cancelled ? std::span<const std::byte>() : task.result();
   if (result.size() <= task_inline_bytes_max) {
@@ -239,9 +241,6 @@ void WorkThread::complete(const Dispatch& dispatch, Outcome outcome, TaskContext
     body.region_bytes = static_cast<std::uint32_t>(result.size());
     publish(body, task.take_allocation());
   }
-  SegmentHeader& header = link_.own().header();
-  Word& count = outcome == Outcome::failed ? header.tasks_failed : header.tasks_completed;
-  store(count, load(count) + 1);
   record(FlightCode::completed, dispatch.task);
 }
 
@@ -269,14 +268,15 @@ void WorkThread::sleep_unless_cancelled(TaskId task, std::uint64_t timeout_ns) n
   housekeeping();
 }
 
-Result<Allocation> WorkThread::allocate_result(TaskId task, std::size_t size_bytes) {
+Result<Allocation> WorkThread::allocate_result(TaskId task, std::size_t size_bytes,
+                                               std::uint64_t wait_ns) {
   if (size_bytes > 0xffffffffu) return Error{ErrorCode::too_large, "a result has at most 4 GiB", 0};
   for (std::uint64_t deadline_ns = 0;;) {
     const std::uint64_t now = now_ns();
     auto allocation = link_.banks().try_allocate(size_bytes, now);
     if (!allocation) return allocation.error();
     if (*allocation) return **allocation;
-    if (deadline_ns == 0) deadline_ns = now + memory_wait_ns;
+    if (deadline_ns == 0) deadline_ns = now + wait_ns;
     if (is_cancelled(task)) return Error{ErrorCode::cancelled, "cancelled", 0};
     if (now >= deadline_ns)
       return Error{ErrorCode::timed_out,

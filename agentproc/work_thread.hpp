@@ -41,7 +41,8 @@ class WorkThread final : public TaskServices {
   bool is_cancelled(TaskId task) const noexcept override { return cancelled_.contains(task); }
   void report_progress() noexcept override;
   void sleep_unless_cancelled(TaskId task, std::uint64_t timeout_ns) noexcept override;
-  Result<Allocation> allocate_result(TaskId task, std::size_t size_bytes) override;
+  Result<Allocation> allocate_result(TaskId task, std::size_t size_bytes,
+                                     std::uint64_t wait_ns) override;
   void release_result(const Allocation& allocation) noexcept override;
 
  private:
