@@ -1,0 +1,168 @@
+#include "agentproc/agent_spawn.hpp"
+
+#include <linux/close_range.h>
+#include <linux/sched.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+
+#include "common/log.hpp"
+
+namespace micro_swarm {
+
+namespace {
+
+constexpr int party_socket_fd = 3;
+constexpr std::string_view socket_text = "MICROSWARM_AGENT_FD=3";
+constexpr std::string_view protocol_text = "MICROSWARM_PROTOCOL=1";
+
+/// Where the C library keeps the main thread's id: the address it gave the kernel to clear at the
+/// thread's end; where the kernel does not tell, the one word of that value in the thread's
+/// descriptor. nullptr: neither leads anywhere certain.
+pid_t* find_library_tid() noexcept {
+  const pid_t tid = gettid_now();
+  pid_t* told = nullptr;
+  if (::prctl(PR_GET_TID_ADDRESS, &told) == 0 && told != nullptr && *told == tid) return told;
+  constexpr std::size_t descriptor_words = 1024 / sizeof(pid_t);
+  auto* words = reinterpret_cast<pid_t*>(::pthread_self());
+  pid_t* found = nullptr;
+  for (std::size_t i = 0; i < descriptor_words; ++i) {
+    if (words[i] != tid) continue;
+    if (found != nullptr) return nullptr;
+    found = words + i;
+  }
+  return found;
+}
+
+bool is_set(const char* entry, std::string_view assignment) {
+  const auto name = assignment.substr(0, assignment.find('=') + 1);
+  return std::string_view(entry).starts_with(name);
+}
+
+}  // namespace
+
+AgentCloner::AgentCloner(const TemplateSpec& spec, NeuralModel* model, pid_t root_pid,
+                         AgentEntry entry)
+    : log_level_(spec.log_level), root_pid_(root_pid), entry_(entry) {
+  context_.socket = party_socket_fd;
+  context_.kind = spec.kind;
+  for (const auto& capability : spec.capabilities)
+    context_.capabilities.push_back({capability.name, capability.id});
+  context_.model = model;
+}
+
+Result<AgentCloner> AgentCloner::create(const TemplateSpec& spec, NeuralModel* model,
+                                        pid_t root_pid, AgentEntry entry) {
+  AgentCloner cloner(spec, model, root_pid, entry);
+  cloner.library_tid_ = find_library_tid();
+  if (cloner.library_tid_ == nullptr)
+    return Error{ErrorCode::system, "the C library's thread id was not found in its descriptor", 0};
+  if (::syscall(SYS_get_robust_list, 0, &cloner.robust_list_, &cloner.robust_list_bytes_) != 0)
+    cloner.robust_list_ = nullptr;
+  if (spec.kind == AgentKind::external) cloner.build_exec_arguments(spec);
+  return cloner;
+}
+
+void AgentCloner::build_exec_arguments(const TemplateSpec& spec) {
+  argument_texts_ = spec.command;
+  for (auto& text : argument_texts_) arguments_.push_back(text.data());
+  arguments_.push_back(nullptr);
+
+  // Later entries win here, the first one does in getenv(): so each name once.
+  const auto set = [this](std::string assignment) {
+    std::erase_if(environment_texts_,
+                  [&](const std::string& old) { return is_set(old.c_str(), assignment); });
+    environment_texts_.push_back(std::move(assignment));
+  };
+  for (char** entry = ::environ; *entry != nullptr; ++entry)
+    environment_texts_.emplace_back(*entry);
+  for (const auto& [name, value] : spec.environment) set(name + "=" + value);
+  set(std::string(socket_text));
+  set(std::string(protocol_text));
+  std::erase_if(environment_texts_, [](const std::string& text) {
+    return is_set(text.c_str(), "MICROSWARM_AGENT_ID=") ||
+           is_set(text.c_str(), "MICROSWARM_INCARNATION=");
+  });
+}
+
+AgentCloner::Child AgentCloner::spawn(const SpawnRequest& request, int party_socket,
+                                      int log_pipe) noexcept {
+  std::fflush(nullptr);  // what is buffered would be written twice
+  int pidfd = -1;
+  const pid_t pid = clone(pidfd);
+  if (pid == 0) child(request, party_socket, log_pipe);
+  if (pid < 0) return Child{-1, UniqueFd(), errno};
+  return Child{pid, UniqueFd(pidfd), 0};
+}
+
+pid_t AgentCloner::clone(int& pidfd) noexcept {
+  constexpr unsigned long flags =
+      CLONE_PARENT | CLONE_PIDFD | CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID;
+  if (!clone3_refused_) {
+    clone_args arguments{};
+    arguments.flags = flags;
+    arguments.pidfd = reinterpret_cast<std::uintptr_t>(&pidfd);
+    arguments.child_tid = reinterpret_cast<std::uintptr_t>(library_tid_);
+    const long pid = ::syscall(SYS_clone3, &arguments, sizeof arguments);
+    if (pid >= 0 || (errno != ENOSYS && errno != EPERM)) return static_cast<pid_t>(pid);
+    clone3_refused_ = true;  // sandboxes that filter by argument cannot look into clone3's
+  }
+  // The signal at its end is that of the caller, as for every sibling: SIGCHLD.
+#if defined(__x86_64__)
+  return static_cast<pid_t>(::syscall(SYS_clone, flags, nullptr, &pidfd, library_tid_, 0));
+#else
+  return static_cast<pid_t>(::syscall(SYS_clone, flags, nullptr, &pidfd, 0, library_tid_));
+#endif
+}
+
+void AgentCloner::child(const SpawnRequest& request, int party_socket, int log_pipe) noexcept {
+  if (robust_list_ != nullptr) ::syscall(SYS_set_robust_list, robust_list_, robust_list_bytes_);
+  if (log_pipe >= 0) {
+    ::dup2(log_pipe, STDOUT_FILENO);
+    ::dup2(log_pipe, STDERR_FILENO);
+  }
+  ::dup2(party_socket, party_socket_fd);
+  ::close_range(party_socket_fd + 1, ~0u, 0);
+  ::setsid();
+  // In this order: a root that died before the prctl is seen by getppid, after it by the signal.
+  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (::getppid() != root_pid_) ::_exit(to_int(ExitCode::failed));
+
+  context_.party = request.party;
+  context_.incarnation = request.incarnation;
+  if (context_.kind == AgentKind::external) exec_external();
+
+  std::array<char, 16> name;
+  std::snprintf(name.data(), name.size(), "ms-agent-%u", unsigned{request.party});
+  ::prctl(PR_SET_NAME, name.data());
+  log::init("agent/" + std::to_string(request.party), log_level_);
+  const int code = entry_(context_);
+  std::fflush(nullptr);
+  ::_exit(code);  // what the template's objects clean up is not this process's
+}
+
+void AgentCloner::exec_external() noexcept {
+  for (auto& text : environment_texts_) environment_.push_back(text.data());
+  std::snprintf(party_text_.data(), party_text_.size(), "MICROSWARM_AGENT_ID=%u",
+                unsigned{context_.party});
+  std::snprintf(incarnation_text_.data(), incarnation_text_.size(), "MICROSWARM_INCARNATION=%u",
+                unsigned{context_.incarnation});
+  environment_.push_back(party_text_.data());
+  environment_.push_back(incarnation_text_.data());
+  environment_.push_back(nullptr);
+  ::execvpe(arguments_[0], arguments_.data(), environment_.data());
+  const int error = errno;
+  std::fprintf(stderr, "microswarm: agent %u: cannot run %s: %s\n", unsigned{context_.party},
+               arguments_[0], std::strerror(error));
+  std::fflush(stderr);
+  ::_exit(error == ENOENT ? 127 : 126);
+}
+
+}  // namespace micro_swarm

@@ -1,0 +1,187 @@
+#include "agentproc/template_process.hpp"
+
+#include <fcntl.h>
+#include <grp.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstring>
+#include <fstream>
+#include <iterator>
+#include <optional>
+
+#include "agentproc/neural_model.hpp"
+#include "common/log.hpp"
+
+namespace micro_swarm {
+
+namespace {
+
+constexpr int socket_fd = 3;  ///< where agents have theirs: one descriptor less to close
+
+void put_text(TemplateMessage& message, std::string_view text) {
+  text.copy(message.text, sizeof message.text - 1);
+}
+
+/// Waits while the supervisor does not read. False: nobody will ever read.
+bool send(int socket, const TemplateMessage& message, std::span<const int> fds = {}) {
+  return send_with_fds(socket, std::as_bytes(std::span(&message, 1)), fds, true) >= 0;
+}
+
+/// nullopt: the supervisor's end is closed, or what came is no specification (then it was told).
+Result<std::optional<TemplateSpec>> receive_spec(int socket) {
+  std::vector<std::byte> packet(template_spec_bytes_max);
+  const auto got = receive_with_fds(socket, packet, true);
+  if (got.size == 0) return std::optional<TemplateSpec>();
+  if (got.size < 0) return system_error("receiving the template specification", errno);
+  for (int i = 0; i < got.fd_count; ++i) ::close(got.fds[i]);
+  auto spec = decode_template_spec(
+      {reinterpret_cast<const char*>(packet.data()), static_cast<std::size_t>(got.size)});
+  if (!spec) return spec.error();
+  return std::optional(std::move(*spec));
+}
+
+Result<std::vector<std::byte>> read_model(const std::string& path) {
+  const UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!file) return Error{ErrorCode::model, "model " + path + ": " + std::strerror(errno), errno};
+  std::vector<std::byte> bytes;
+  std::vector<std::byte> part(std::size_t{1} << 20);
+  for (;;) {
+    const auto size =
+        posix_call("read " + path, [&] { return ::read(file.get(), part.data(), part.size()); });
+    if (!size) return with_context(size.error(), "model");
+    if (*size == 0) return bytes;
+    bytes.insert(bytes.end(), part.begin(), part.begin() + *size);
+  }
+}
+
+Result<void> must(const char* what, int result) {
+  if (result != 0) return system_error(what, errno);
+  return {};
+}
+
+Result<void> drop_identity(const TemplateSpec& spec) {
+  if (!spec.uid) return {};
+  const gid_t gid = spec.gid.value_or(*spec.uid);
+  if (auto done = must("setgroups", ::setgroups(0, nullptr)); !done) return done;
+  if (auto done = must("setresgid", ::setresgid(gid, gid, gid)); !done) return done;
+  return must("setresuid", ::setresuid(*spec.uid, *spec.uid, *spec.uid));
+}
+
+/// Everything agents inherit. Precondition: the model file is read.
+Result<void> confine(const TemplateSpec& spec, pid_t root_pid) {
+  if (auto done = drop_identity(spec); !done) return done;
+  if (auto done = must("prctl(PDEATHSIG)", ::prctl(PR_SET_PDEATHSIG, SIGKILL)); !done) return done;
+  if (::getppid() != root_pid) ::_exit(to_int(ExitCode::failed));
+  if (auto done = must("prctl(DUMPABLE)", ::prctl(PR_SET_DUMPABLE, 0)); !done) return done;
+  const rlimit none{0, 0};
+  return must("setrlimit(CORE)", ::setrlimit(RLIMIT_CORE, &none));
+}
+
+class Template {
+ public:
+  Template(int socket, pid_t root_pid, AgentEntry entry)
+      : socket_(socket), root_pid_(root_pid), entry_(entry) {}
+
+  /// Until the supervisor's end is closed. Error: no agent can be made here.
+  Result<void> run() {
+    auto spec = receive_spec(socket_);
+    if (!spec) return spec.error();
+    if (!*spec) return {};
+    name_process((*spec)->name);
+    log::init("template/" + (*spec)->name, (*spec)->log_level);
+    if (auto loaded = load(**spec); !loaded) return loaded;
+    auto cloner = AgentCloner::create(**spec, model_ ? &*model_ : nullptr, root_pid_, entry_);
+    if (!cloner) return cloner.error();
+    TemplateMessage ready;
+    ready.kind = TemplateMessageKind::ready;
+    ready.pid = ::getpid();
+    if (!send(socket_, ready)) return {};
+    return serve(*cloner);
+  }
+
+ private:
+  static void name_process(const std::string& kind) {
+    ::prctl(PR_SET_NAME, ("ms-t-" + kind).substr(0, 15).c_str());
+  }
+
+  Result<void> load(const TemplateSpec& spec) {
+    if (auto done = must("prctl(NO_NEW_PRIVS)", ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)); !done)
+      return done;
+    std::vector<std::byte> model;
+    if (spec.kind == AgentKind::neural) {
+      auto bytes = read_model(spec.model);
+      if (!bytes) return bytes.error();
+      model = std::move(*bytes);
+    }
+    if (auto done = confine(spec, root_pid_); !done) return done;
+    if (spec.kind != AgentKind::neural) return {};
+    auto loaded = NeuralModel::load(model, spec.model);
+    if (!loaded) return loaded.error();
+    model_.emplace(std::move(*loaded));
+    return {};
+  }
+
+  Result<void> serve(AgentCloner& cloner) {
+    for (;;) {
+      SpawnRequest request;
+      const auto got =
+          receive_with_fds(socket_, std::as_writable_bytes(std::span(&request, 1)), true);
+      if (got.size == 0) return {};
+      std::array<UniqueFd, std::size(got.fds)> fds;
+      for (int i = 0; i < got.fd_count; ++i) fds[static_cast<std::size_t>(i)].reset(got.fds[i]);
+      if (got.size != static_cast<ssize_t>(sizeof request) || got.fd_count < 1) {
+        if (got.size < 0 && errno != EMSGSIZE) return system_error("receiving a request", errno);
+        log::error("a spawn request was malformed, or its descriptors did not fit");
+        continue;
+      }
+      const auto child = cloner.spawn(request, fds[0].get(), got.fd_count > 1 ? fds[1].get() : -1);
+      if (!answer(request, child)) return {};
+    }
+  }
+
+  bool answer(const SpawnRequest& request, const AgentCloner::Child& child) {
+    TemplateMessage message;
+    message.party = request.party;
+    message.incarnation = request.incarnation;
+    message.pid = child.pid;
+    if (child.pid > 0) {
+      const int pidfd = child.pidfd.get();
+      message.kind = TemplateMessageKind::spawned;
+      return send(socket_, message, std::span(&pidfd, 1));
+    }
+    message.kind = TemplateMessageKind::spawn_failed;
+    message.sys_errno = child.sys_errno;
+    put_text(message, system_error("clone", child.sys_errno).message);
+    return send(socket_, message);
+  }
+
+  int socket_;
+  pid_t root_pid_;
+  AgentEntry entry_;
+  std::optional<NeuralModel> model_;
+};
+
+}  // namespace
+
+void run_template(int socket, AgentEntry agent_entry) {
+  const pid_t root_pid = ::getppid();
+  if (socket != socket_fd) {
+    ::dup3(socket, socket_fd, O_CLOEXEC);
+    ::close(socket);
+  }
+  const auto ended = Template(socket_fd, root_pid, agent_entry).run();
+  std::fflush(nullptr);
+  if (ended) ::_exit(to_int(ExitCode::ok));
+  TemplateMessage failed;
+  failed.kind = TemplateMessageKind::load_failed;
+  failed.sys_errno = ended.error().sys_errno;
+  put_text(failed, ended.error().message);
+  send(socket_fd, failed);
+  ::_exit(to_int(exit_code_of(ended.error().code)));
+}
+
+}  // namespace micro_swarm
