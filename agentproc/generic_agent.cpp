@@ -21,7 +21,7 @@ namespace micro_swarm {
 namespace {
 
 Outcome done_or_failed(TaskContext& task, const Result<void>& result) {
-  return result ? Outcome::done : task.fail(result.error().message);
+  return result ? Outcome::done : task.fail(result.error());
 }
 
 Outcome noop(TaskContext&) { return Outcome::done; }
@@ -82,7 +82,7 @@ Outcome fill(TaskContext& task) {
   const auto size_bytes = number_in(task);
   if (!size_bytes) return task.fail("fill takes a number of bytes as decimal text");
   auto buffer = task.result_buffer(*size_bytes);
-  if (!buffer) return task.fail(buffer.error().message);
+  if (!buffer) return task.fail(buffer.error());
   constexpr std::size_t period = 251;  // prime, so that a page out of place shows
   for (std::size_t i = 0; i < std::min(period, buffer->size()); ++i)
     (*buffer)[i] = static_cast<std::byte>(i);

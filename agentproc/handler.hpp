@@ -84,6 +84,10 @@ class TaskContext {
   /// The result becomes the reason why the task failed; `return task.fail("...")`. Cut to what fits
   /// a message where there is no memory for more.
   Outcome fail(std::string_view why) noexcept;
+  /// The same with an error's text; ErrorCode::cancelled makes it Outcome::cancelled.
+  Outcome fail(const Error& error) noexcept {
+    return error.code == ErrorCode::cancelled ? Outcome::cancelled : fail(error.message);
+  }
 
   // For the thread that runs it:
   std::span<const std::byte> result() const noexcept { return result_; }

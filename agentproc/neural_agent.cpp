@@ -13,16 +13,16 @@ class NeuralHandler final : public Handler {
     // finds out how large it is.
     for (int round = 0;; ++round) {
       const auto size_bytes = model_.output_size_bytes(task.payload().size());
-      if (!size_bytes) return task.fail(size_bytes.error().message);
+      if (!size_bytes) return task.fail(size_bytes.error());
       const auto buffer = task.result_buffer(*size_bytes);
-      if (!buffer) return task.fail(buffer.error().message);
+      if (!buffer) return task.fail(buffer.error());
       const auto written = model_.run(task.payload(), *buffer);
       if (written) {
         task.shrink_result(*written);
         return Outcome::done;
       }
       if (written.error().code != ErrorCode::too_large || round > 0)
-        return task.fail(written.error().message);
+        return task.fail(written.error());
     }
   }
 

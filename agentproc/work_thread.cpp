@@ -175,7 +175,7 @@ void WorkThread::run_task(const Dispatch& dispatch, std::span<const std::byte> i
   if (is_cancelled(dispatch.task))
     record(FlightCode::cancel_seen, dispatch.task);
   else if (!payload)
-    outcome = task.fail(payload.error().message);
+    outcome = task.fail(payload.error());
   else
     outcome = call(capability, task);
 

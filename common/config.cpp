@@ -80,7 +80,8 @@ bool is_valid_capability(std::string_view name) {
 }
 
 std::vector<std::string> default_capabilities(AgentKind kind, std::string_view name) {
-  if (kind == AgentKind::generic) return {"noop", "echo", "hash", "sum", "sleep", "spin", "crash"};
+  if (kind == AgentKind::generic)
+    return {"noop", "echo", "hash", "sum", "sleep", "spin", "fill", "fail"};
   return {std::string(name.substr(0, 31))};
 }
 
