@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Runs what README.md and docs/*.md tell the reader to run, so that they cannot rot.
+# Runs what README.md and the documents in docs/ and examples/ tell the reader to run, so that it
+# cannot rot.
 #
 #   docs_commands.sh SOURCE_DIR BUILD_DIR [file.md...]
 #
@@ -18,7 +19,7 @@ build_dir=$(realpath "$2")
 shift 2
 cd "$source_dir"
 files=("$@")
-[[ ${#files[@]} -gt 0 ]] || files=(README.md docs/*.md)
+[[ ${#files[@]} -gt 0 ]] || mapfile -t files < <(find README.md docs examples -name '*.md' | sort)
 
 work=$(mktemp -d)
 group=
