@@ -1,0 +1,104 @@
+#pragma once
+
+// Agents from birth to death certificate: templates, spawning, restarts, give-up.
+//
+//   none -> starting -> live -> (dead) -> succeeding -> starting ...      restart
+//                                     \-> gave_up: the supervisor is heir
+//
+// When to restart is restart_policy.hpp's decision; what a death leaves in memory is
+// succession.hpp's.
+
+#include <array>
+#include <optional>
+
+#include "ipc/template_protocol.hpp"
+#include "supervisor/fd_store.hpp"
+#include "supervisor/parties.hpp"
+#include "supervisor/restart_policy.hpp"
+#include "supervisor/stray_processes.hpp"
+#include "supervisor/succession.hpp"
+#include "supervisor/tasks.hpp"
+
+namespace micro_swarm {
+
+class Agents {
+ public:
+  Agents(SupervisorContext& context, Parties& parties, Tasks& tasks, Succession& succession);
+
+  /// First supervisor: names the capabilities, starts the templates and all agents.
+  void start();
+  /// New supervisor: continues what the rows say.
+  void adopt(const FdStore& fds);
+
+  // What is heard of them.
+  void published(Peer& agent);
+  void socket_closed(Peer& agent);
+  void exited(Peer& agent);
+  void kill(Peer& agent, const std::string& why);
+  void reaped(pid_t pid, int status);
+  void template_started(std::uint32_t number, pid_t pid, int sys_errno);
+
+  /// Restarts whose backoff is over, registrations overdue, deaths waiting to be settled.
+  void tick(std::uint64_t now);
+  std::uint64_t next_due_ns() const;
+  bool has_unsettled() const { return !unsettled_.empty(); }
+
+  /// Asks all to finish and exit; what dies from now on is not started again.
+  void stop_all();
+  std::uint32_t alive() const;
+
+  const CapabilitySet& capabilities(std::uint32_t kind) const { return capabilities_[kind]; }
+  const std::deque<nlohmann::json>& certificates(PartyId p) const { return certificates_[p]; }
+  std::string_view give_up_reason(PartyId p) const { return give_up_reasons_[p]; }
+  void set_fatal(std::function<void(const Error&)> handler) { fatal_ = std::move(handler); }
+
+ private:
+  struct Template {
+    std::optional<WatchedFd> socket;
+    std::optional<WatchedFd> log_pipe;
+    std::string log_tail;
+    RestartPolicyState restarts;
+    std::uint64_t started_ns = 0;
+    std::uint64_t not_before_ns = 0;  ///< dead, to be started again then; 0 = no
+    std::vector<PartyId> waiting;     ///< asked for while it is not ready
+    std::vector<PartyId> asked;       ///< requests sent, not answered yet
+  };
+
+  void start_template(std::uint32_t number);
+  void read_template(std::uint32_t number);
+  void read_template_log(std::uint32_t number);
+  void template_said(std::uint32_t number, const TemplateMessage& message, UniqueFd pidfd);
+  void template_died(std::uint32_t number, int status);
+  void spawn(Peer& agent);
+  void request_spawn(Peer& agent, UniqueFd socket, UniqueFd log_pipe);
+  void died(Peer& agent);
+  void settle(Peer& agent);
+  void after_death(Peer& agent);
+  void give_up(Peer& agent, std::string reason);
+  void certify(Peer& agent, std::uint64_t uptime_ns);
+  void sweep_strays();
+  ExitKind exit_kind(const Peer& agent) const;
+
+  SupervisorContext& c_;
+  Parties& parties_;
+  Tasks& tasks_;
+  Succession& succession_;
+  std::array<Template, templates_max> templates_;
+  std::array<CapabilitySet, templates_max> capabilities_;
+  std::array<RestartPolicyState, agents_max> restarts_;
+  std::array<std::deque<nlohmann::json>, agents_max> certificates_;
+  std::array<std::string, agents_max> give_up_reasons_;
+  std::array<std::string, agents_max> kill_reasons_;
+  struct PendingSpawn {
+    UniqueFd socket, log_pipe;
+  };
+  std::array<PendingSpawn, agents_max> pending_spawns_;
+  std::vector<PartyId> unsettled_;  ///< dead, their rings not drained to the end yet
+  std::function<void(const Error&)> fatal_;
+  StraySweeper strays_;
+  PartyId configured_ = 0;  ///< agents are 0..configured_-1
+  bool sweep_due_ = false;
+  bool stopping_ = false;
+};
+
+}  // namespace micro_swarm

@@ -1,0 +1,310 @@
+#include "supervisor/banks.hpp"
+
+#include <algorithm>
+
+#include "common/log.hpp"
+
+namespace micro_swarm {
+
+namespace {
+BankWord word_of(const BankRow& row) {
+  BankWord word;
+  word.word = load(row.word);
+  return word;
+}
+std::uint64_t regions_taken(const BankRow& row, std::uint64_t pool_region_bytes) {
+  return row.slots * ((row.region_bytes + pool_region_bytes - 1) / pool_region_bytes);
+}
+}  // namespace
+
+void Banks::adopt(const std::function<int(std::uint32_t bank)>& kept) {
+  BankRow* rows = c_.tables().banks;
+  leased_regions_ = 0;
+  for (std::uint32_t bank = 0; bank < banks_max; ++bank) {
+    BankRow& row = rows[bank];
+    if (row.serial == 0) break;  // rows are taken in order the first time round
+    rows_used_ = bank + 1;
+    const BankState state = word_of(row).state();
+    if (state == BankState::free) continue;
+    leased_regions_ += regions_taken(row, c_.config.memory.region_size);
+    const int fd = kept(bank);
+    if (fd >= 0) {
+      memory_[bank] = UniqueFd(fd);
+      // Root had it, the row does not say so yet: the store that was missing.
+      if (state == BankState::reserved)
+        store(row.word, BankWord::make(BankState::live, word_of(row).owner(),
+                                       word_of(row).incarnation()).word);
+    }
+  }
+  next_row_ = rows_used_ % banks_max;
+  store(c_.tables().leased_regions, leased_regions_);
+}
+
+/// Every agent that has no bank yet will need one region for its first result: kept back from
+/// everybody else's growth, so that a greedy client cannot starve the agents it waits for.
+std::uint64_t Banks::reserve_for_agents(PartyId asking) const {
+  std::bitset<agents_max> has_bank;
+  for (std::uint32_t bank = 0; bank < rows_used_; ++bank) {
+    const BankWord word = word_of(c_.tables().banks[bank]);
+    if ((word.state() == BankState::live || word.state() == BankState::reserved) &&
+        is_agent(word.owner()))
+      has_bank.set(word.owner());
+  }
+  std::uint64_t without = 0;
+  for (PartyId p = 0; p < agents_max; ++p)
+    if (p != asking && c_.row(p).phase != static_cast<std::uint32_t>(PartyPhase::none) &&
+        c_.row(p).phase != static_cast<std::uint32_t>(PartyPhase::gave_up) && !has_bank.test(p))
+      ++without;
+  if (is_agent(asking) && !has_bank.test(asking)) return 0;  // its own first one
+  return without;
+}
+
+void Banks::requested(Peer& peer, const PartyMessage& message) {
+  PartyMessage answer;
+  answer.party = peer.id;
+  answer.incarnation = c_.row(peer.id).incarnation;
+  answer.a = message.a;
+  const std::uint64_t pool_region = c_.config.memory.region_size;
+  const std::uint64_t slots = message.b;
+  const std::uint64_t region = message.c == 0 ? pool_region : message.c;
+  const auto refuse = [&](const std::string& why) {
+    answer.kind = PartyMessageKind::bank_refused;
+    why.copy(answer.text, sizeof answer.text - 1);
+    c_.count(Counter::banks_refused);
+    c_.send(peer, answer);
+  };
+  const auto grant = [&](std::uint32_t bank, const BankRow& row) {
+    answer.kind = PartyMessageKind::bank_granted;
+    answer.b = bank;
+    answer.c = row.slots;
+    answer.d = row.region_bytes;
+    answer.e = row.serial;
+    c_.send(peer, answer);
+  };
+  if (slots == 0 || slots > bank_slots_max || region % pool_region != 0 ||
+      region / pool_region > c_.config.memory.pool_size / pool_region) {
+    answer.b = 1;  // never: asking again will not help
+    return refuse("a bank of " + std::to_string(slots) + " x " + std::to_string(region) +
+                  " bytes is not possible in a pool of " +
+                  std::to_string(c_.config.memory.pool_size) + " bytes");
+  }
+  BankRow* rows = c_.tables().banks;
+  for (std::uint32_t bank = 0; bank < rows_used_; ++bank) {  // the same request, repeated
+    const BankWord word = word_of(rows[bank]);
+    if (word.owner() != peer.id || word.incarnation() != answer.incarnation ||
+        rows[bank].request != message.a)
+      continue;
+    if (word.state() == BankState::reserved) return grant(bank, rows[bank]);
+    if (word.state() == BankState::live) {
+      grant(bank, rows[bank]);
+      PartyMessage live{PartyMessageKind::bank_live, peer.id, answer.incarnation, bank};
+      return c_.send(peer, live);
+    }
+  }
+  const std::uint64_t wanted = slots * (region / pool_region);
+  const std::uint64_t budget = c_.config.memory.pool_size / pool_region;
+  if (leased_regions_ + wanted > budget) return_idle();
+  if (leased_regions_ + wanted + reserve_for_agents(peer.id) > budget) {
+    if (!refused_since_return_)  // once per shortage: whoever holds idle memory gives it back
+      for (Peer& other : c_.peers)
+        if (other.linked && !other.dead && other.id != peer.id)
+          c_.send(other, PartyMessage{PartyMessageKind::trim, other.id,
+                                      c_.row(other.id).incarnation});
+    refused_since_return_ = true;
+    return refuse("pool full: " + std::to_string(leased_regions_) + " of " +
+                  std::to_string(budget) + " regions are leased");
+  }
+  std::uint32_t bank = banks_max;
+  for (std::uint32_t i = 0; i < banks_max && bank == banks_max; ++i) {
+    const std::uint32_t at = (next_row_ + i) % banks_max;
+    if (word_of(rows[at]).state() == BankState::free) bank = at;
+  }
+  if (bank == banks_max) return refuse("all " + std::to_string(banks_max) + " banks are in use");
+  next_row_ = (bank + 1) % banks_max;
+  rows_used_ = std::max(rows_used_, bank + 1);
+  BankRow& row = rows[bank];
+  row.slots = static_cast<std::uint32_t>(slots);
+  row.region_bytes = region;
+  row.request = message.a;
+  row.serial += 1;
+  store(row.word, BankWord::make(BankState::reserved, peer.id, answer.incarnation).word);
+  leased_regions_ += wanted;
+  store(c_.tables().leased_regions, leased_regions_);
+  c_.count(Counter::banks_granted);
+  grant(bank, row);
+}
+
+void Banks::memory_arrived(Peer& peer, const PartyMessage& message, UniqueFd fd) {
+  const auto bank = static_cast<std::uint32_t>(message.a);
+  if (message.a >= banks_max || !fd) return;
+  BankRow& row = c_.tables().banks[bank];
+  const BankWord word = word_of(row);
+  const Incarnation incarnation = c_.row(peer.id).incarnation;
+  if (word.owner() != peer.id || word.incarnation() != incarnation) return;
+  if (word.state() == BankState::reserved) {
+    if (auto ok = verify_memfd(fd.get(), row.slots * row.region_bytes, SealKind::one_writer); !ok) {
+      log::warn("party {}: bank {}: {}", peer.id, bank, ok.error().message);
+      c_.count(Counter::messages_malformed);
+      return;
+    }
+    auto read_only = reopen_read_only(fd.get());
+    if (!read_only) {
+      log::warn("party {}: bank {}: {}", peer.id, bank, read_only.error().message);
+      return;
+    }
+    memory_[bank] = std::move(*read_only);
+    // Kept first: a live row without its memory could not be adopted.
+    c_.root.keep(fd_key::bank + bank, memory_[bank].get());
+    store(row.word, BankWord::make(BankState::live, peer.id, incarnation).word);
+  }
+  c_.send(peer, PartyMessage{PartyMessageKind::bank_live, peer.id, incarnation, bank});
+}
+
+void Banks::returned(Peer& peer, const PartyMessage& message) {
+  if (message.a >= banks_max) return;
+  const auto bank = static_cast<std::uint32_t>(message.a);
+  const BankRow& row = c_.tables().banks[bank];
+  const BankWord word = word_of(row);
+  if (word.state() != BankState::live || word.owner() != peer.id || row.serial != message.e ||
+      word.incarnation() != c_.roster(peer.id).incarnation() || !peer.segment)
+    return;  // gone already, or never its own
+  if (outstanding_in(bank) == 0) free_row(bank);
+}
+
+bool Banks::show_to(Peer& peer, std::uint32_t bank) {
+  if (peer.banks_sent.test(bank)) return true;
+  const BankRow& row = c_.tables().banks[bank];
+  if (!memory_[bank]) return false;
+  auto copy = duplicate(memory_[bank].get());
+  if (!copy) {
+    log::warn("bank {} for party {}: {}", bank, peer.id, copy.error().message);
+    return false;
+  }
+  PartyMessage message{PartyMessageKind::bank_mapped, peer.id, c_.row(peer.id).incarnation};
+  message.a = bank;
+  message.c = row.slots;
+  message.d = row.region_bytes;
+  message.e = row.serial;
+  peer.banks_sent.set(bank);
+  c_.send(peer, message, std::move(*copy));
+  return true;
+}
+
+Word* Banks::heir_word(Token token) const {
+  if (!token.well_formed()) return nullptr;
+  const BankWord word = word_of(c_.tables().banks[bank_of(token.region())]);
+  if (word.state() != BankState::heired || word.owner() != token.owner()) return nullptr;
+  return &c_.tables().heir_regions[token.region()];
+}
+
+bool Banks::outstanding(Token token) const {
+  if (!token.well_formed()) return false;
+  const BankRow& row = c_.tables().banks[bank_of(token.region())];
+  const BankWord word = word_of(row);
+  if (word.owner() != token.owner() || slot_of(token.region()) >= row.slots) return false;
+  if (word.state() == BankState::heired)
+    return RegionWord{load(c_.tables().heir_regions[token.region()])}.names(token);
+  if (word.state() != BankState::live) return false;
+  const Peer& owner = c_.peers[token.owner()];
+  return owner.segment &&
+         RegionWord{load(owner.segment.view().region(token.region()))}.names(token);
+}
+
+std::uint64_t Banks::region_bytes(Token token) const {
+  if (!token.well_formed()) return 0;
+  const BankRow& row = c_.tables().banks[bank_of(token.region())];
+  return slot_of(token.region()) < row.slots ? row.region_bytes : 0;
+}
+
+Result<UniqueFd> Banks::descriptor(std::uint32_t bank) const {
+  if (bank >= banks_max || !memory_[bank])
+    return Error{ErrorCode::not_found, "bank " + std::to_string(bank) + " is gone", 0};
+  return duplicate(memory_[bank].get());
+}
+
+std::vector<RegionIndex> Banks::regions_of(PartyId party) const {
+  std::vector<RegionIndex> regions;
+  for (std::uint32_t bank = 0; bank < rows_used_; ++bank) {
+    const BankRow& row = c_.tables().banks[bank];
+    const BankWord word = word_of(row);
+    if (word.owner() != party || word.state() != BankState::live) continue;
+    for (std::uint32_t slot = 0; slot < row.slots; ++slot)
+      regions.push_back(region_index(bank, slot));
+  }
+  return regions;
+}
+
+void Banks::heir_of(PartyId party) {
+  for (std::uint32_t bank = 0; bank < rows_used_; ++bank) {
+    BankRow& row = c_.tables().banks[bank];
+    const BankWord word = word_of(row);
+    if (word.owner() != party) continue;
+    if (word.state() == BankState::live)
+      store(row.word, BankWord::make(BankState::heired, party, word.incarnation()).word);
+    else if (word.state() == BankState::reserved)
+      free_row(bank);
+  }
+}
+
+const Word* Banks::region_word(std::uint32_t bank, std::uint32_t slot) const {
+  const BankWord word = word_of(c_.tables().banks[bank]);
+  const RegionIndex i = region_index(bank, slot);
+  if (word.state() == BankState::heired) return &c_.tables().heir_regions[i];
+  const Peer& owner = c_.peers[word.owner()];
+  return owner.segment ? &owner.segment.view().region(i) : nullptr;
+}
+
+std::uint64_t Banks::outstanding_in(std::uint32_t bank) const {
+  std::uint64_t out = 0;
+  for (std::uint32_t slot = 0; slot < c_.tables().banks[bank].slots; ++slot)
+    if (const Word* word = region_word(bank, slot))
+      out += static_cast<std::uint64_t>(__builtin_popcount(RegionWord{load(*word)}.outstanding()));
+  return out;
+}
+
+std::uint64_t Banks::tokens_out() const {
+  std::uint64_t out = 0;
+  for_each([&](std::uint32_t bank, const BankRow&, BankWord) { out += outstanding_in(bank); });
+  return out;
+}
+
+void Banks::return_idle() {
+  for (std::uint32_t bank = 0; bank < rows_used_; ++bank) {
+    const BankWord word = word_of(c_.tables().banks[bank]);
+    if (word.state() == BankState::free) continue;
+    const PartyId owner = word.owner();
+    const bool life_over =
+        word.state() == BankState::heired ||
+        (c_.roster(owner).state() == RosterState::live &&
+         c_.roster(owner).incarnation() != word.incarnation() && c_.peers[owner].linked);
+    if (!life_over) continue;
+    if (word.state() == BankState::reserved || outstanding_in(bank) == 0) free_row(bank);
+  }
+  refused_since_return_ = false;
+}
+
+void Banks::free_row(std::uint32_t bank) {
+  BankRow& row = c_.tables().banks[bank];
+  for (Peer& peer : c_.peers)
+    if (peer.banks_sent.test(bank)) {
+      peer.banks_sent.reset(bank);
+      PartyMessage message{PartyMessageKind::bank_dropped, peer.id, c_.row(peer.id).incarnation};
+      message.a = bank;
+      c_.send(peer, message);
+    }
+  leased_regions_ -= regions_taken(row, c_.config.memory.region_size);
+  // Heir words of a bank that is used again start empty.
+  for (std::uint32_t slot = 0; slot < row.slots; ++slot) {
+    Word& word = c_.tables().heir_regions[region_index(bank, slot)];
+    if (load(word) != 0) store(word, 0);
+  }
+  store(row.word, 0);
+  store(c_.tables().leased_regions, leased_regions_);
+  if (memory_[bank]) {
+    memory_[bank].reset();
+    c_.root.drop(fd_key::bank + bank);
+  }
+  c_.count(Counter::banks_returned);
+}
+
+}  // namespace micro_swarm

@@ -1,0 +1,77 @@
+#pragma once
+
+// The memory manager's part of step one: leases of banks out of the pool's budget, whose banks
+// they are, who has been given which to read, and when their memory goes back.
+//
+// A bank: free -> reserved (granted) -> live (kept by root) -> [heired] -> free. Its region words
+// lie in the owner's segment, its successor's, or, once the owner has no successor, in
+// heir_regions. It is returned when its owner's life is over and no token of it is out.
+
+#include "supervisor/context.hpp"
+
+namespace micro_swarm {
+
+class Banks {
+ public:
+  explicit Banks(SupervisorContext& context) : c_(context) {}
+
+  /// Rows and budget as the tables say; for a new supervisor. `kept(bank)` = root's fd or -1.
+  void adopt(const std::function<int(std::uint32_t bank)>& kept);
+
+  // Messages of a party.
+  void requested(Peer& peer, const PartyMessage& message);
+  void memory_arrived(Peer& peer, const PartyMessage& message, UniqueFd fd);
+  void returned(Peer& peer, const PartyMessage& message);
+
+  /// The party can read the bank, or will be able to when it has read its socket. False = the bank
+  /// is not there (a liar's token).
+  bool show_to(Peer& peer, std::uint32_t bank);
+
+  /// The region word of a token whose owner is the supervisor's charge (heired), else null.
+  Word* heir_word(Token token) const;
+  /// The token names an outstanding right of a live bank: checked before it is believed.
+  bool outstanding(Token token) const;
+  /// Memory a token's region offers, 0 if there is no such bank.
+  std::uint64_t region_bytes(Token token) const;
+  /// A read-only descriptor of the bank, for a client of the control socket.
+  Result<UniqueFd> descriptor(std::uint32_t bank) const;
+
+  /// The party's banks become ours to settle: region words copied already by inherit().
+  void heir_of(PartyId party);
+  /// All region indices of `party`'s banks, for inherit().
+  std::vector<RegionIndex> regions_of(PartyId party) const;
+  /// Returns every bank whose owner's life is over and that has no token out.
+  void return_idle();
+
+  std::uint64_t leased() const { return leased_regions_; }
+  /// Rights to read that are out, over all banks.
+  std::uint64_t tokens_out() const;
+  /// Every bank in use.
+  template <class F>
+  void for_each(F&& f) const {
+    for (std::uint32_t bank = 0; bank < rows_used_; ++bank) {
+      const BankRow& row = c_.tables().banks[bank];
+      BankWord word;
+      word.word = load(row.word);
+      if (word.state() != BankState::free) f(bank, row, word);
+    }
+  }
+  /// Where the region's word lies now; null while its owner has no segment.
+  const Word* region_word(std::uint32_t bank, std::uint32_t slot) const;
+  /// Somebody was refused for want of room since the last return_idle().
+  bool wanted() const { return refused_since_return_; }
+
+ private:
+  std::uint64_t outstanding_in(std::uint32_t bank) const;
+  void free_row(std::uint32_t bank);
+  std::uint64_t reserve_for_agents(PartyId asking) const;
+
+  SupervisorContext& c_;
+  std::vector<UniqueFd> memory_ = std::vector<UniqueFd>(banks_max);  // read-only descriptors
+  std::uint64_t leased_regions_ = 0;
+  std::uint32_t next_row_ = 0;
+  std::uint32_t rows_used_ = 0;  // high-water mark: rows behind it were never used
+  bool refused_since_return_ = false;
+};
+
+}  // namespace micro_swarm

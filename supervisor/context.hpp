@@ -1,0 +1,67 @@
+#pragma once
+
+// What every part of the supervisor shares: configuration, its segment, the loop, root, the peers.
+// One thread; parts call each other directly and never wait.
+
+#include <array>
+#include <boost/asio/io_context.hpp>
+#include <memory>
+
+#include "common/clock.hpp"
+#include "common/config.hpp"
+#include "supervisor/event_log.hpp"
+#include "supervisor/peer.hpp"
+#include "supervisor/root_link.hpp"
+
+namespace micro_swarm {
+
+struct SupervisorContext {
+  SupervisorContext(const Config& configuration, SegmentView own_segment, int own_segment_fd,
+                    int root_socket, pid_t root_process, std::uint64_t supervisor_epoch)
+      : config(configuration), segment(own_segment), segment_fd(own_segment_fd),
+        root(root_socket), root_pid(root_process), epoch(supervisor_epoch), events(supervisor_epoch) {
+    for (PartyId p = 0; p < parties_max; ++p) peers[p].id = p;
+  }
+
+  const Config& config;
+  SegmentView segment;  ///< writable: this process is its one writer
+  int segment_fd;       ///< read-only, what parties are given
+  UniqueFd bell;        ///< our eventfd; parties write to it when header.asleep says so
+  boost::asio::io_context io{1};
+  RootLink root;
+  pid_t root_pid;
+  std::uint64_t epoch;
+  EventLog events;
+  std::array<Peer, parties_max> peers;
+  bool draining = false;
+
+  SupervisorTables& tables() const { return segment.tables(); }
+  PartyRow& row(PartyId p) const { return tables().parties[p]; }
+  RosterWord roster(PartyId p) const { return RosterWord{load(row(p).roster)}; }
+  void count(Counter counter, std::uint64_t by = 1) const {
+    Word& word = tables().counters[static_cast<unsigned>(counter)];
+    store(word, load(word) + by);
+  }
+  std::uint64_t counter(Counter counter) const {
+    return load(tables().counters[static_cast<unsigned>(counter)]);
+  }
+  /// Queues a message to a party and tries to send at once; what does not fit goes when its socket
+  /// is writable. Order is kept.
+  void send(Peer& peer, const PartyMessage& message, UniqueFd fd = {}) {
+    if (!peer.socket) return;
+    peer.outbox.push_back({message, std::move(fd)});
+    flush(peer);
+    if (is_client(peer.id)) ring(peer);  // one thread: it looks at its socket when its bell rings
+  }
+  void flush(Peer& peer);
+  /// The party may sleep: something in our segment or a ring is new for it.
+  void ring(Peer& peer) const {
+    if (!peer.segment || !peer.bell) return;
+    ring_bell(peer.segment.view().header().asleep, *bell_of(peer));
+  }
+  static BellPage* bell_of(const Peer& peer) {
+    return reinterpret_cast<BellPage*>(peer.bell.data());
+  }
+};
+
+}  // namespace micro_swarm

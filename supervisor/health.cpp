@@ -1,0 +1,99 @@
+#include "supervisor/health.hpp"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <thread>
+
+namespace micro_swarm {
+
+namespace {
+constexpr std::uint64_t idle_probe_period_s = 10;
+constexpr std::uint32_t calm_samples_needed = 3;
+}  // namespace
+
+HealthAction judge(const HealthView& view, std::uint64_t now_ns, std::uint64_t hang_timeout_ns) {
+  if (view.progress != view.progress_seen && view.probe_sent_ns == 0)
+    return HealthAction::progressed;
+  if (view.probe_sent_ns != 0)
+    return now_ns - view.probe_sent_ns >= hang_timeout_ns ? HealthAction::kill
+                                                          : HealthAction::none;
+  if (view.busy && now_ns - view.progress_at_ns >= hang_timeout_ns / 3) return HealthAction::probe;
+  if (view.idle_probe_due) return HealthAction::probe;
+  return HealthAction::none;
+}
+
+void Health::tick(std::uint64_t now, std::uint64_t lag_ns) {
+  const std::uint64_t hang_timeout_ns = c_.config.supervision.hang_timeout_ms * ns_per_ms;
+  for (PartyId p = 0; p < agents_max; ++p) {
+    Peer& agent = c_.peers[p];
+    if (!agent.linked || agent.dead) continue;
+    if (agent.kill_at_ns != 0) {
+      agent.kill_at_ns += lag_ns;
+      if (now >= agent.kill_at_ns) {
+        agent.kill_at_ns = 0;
+        c_.count(Counter::agents_killed_late);
+        kill_(agent, std::string(agent.kill_reason) + " and it did not stop in its grace");
+        continue;
+      }
+    }
+    if (agent.probe_sent_ns != 0) agent.probe_sent_ns += lag_ns;
+    HealthView view;
+    view.busy = !tasks_.running_on(p).empty();
+    view.progress = load(agent.segment.view().header().progress);
+    view.progress_seen = agent.progress_seen;
+    view.progress_at_ns = agent.progress_at_ns;
+    view.probe_sent_ns = agent.probe_sent_ns;
+    // Staggered over the period, so that idle agents do not all wake in the same moment.
+    view.idle_probe_due =
+        now - agent.progress_at_ns >= (idle_probe_period_s + p % idle_probe_period_s) * ns_per_s;
+    switch (judge(view, now, hang_timeout_ns)) {
+      case HealthAction::none: break;
+      case HealthAction::progressed:
+        agent.progress_seen = view.progress;
+        agent.progress_at_ns = now;
+        break;
+      case HealthAction::probe: {
+        PartyMessage probe{PartyMessageKind::probe, p, c_.row(p).incarnation,
+                           ++agent.probe_number};
+        agent.probe_sent_ns = now;
+        c_.send(agent, probe);
+        break;
+      }
+      case HealthAction::kill:
+        c_.count(Counter::agents_killed_hung);
+        kill_(agent, "hung: no progress, and no answer to a probe for " +
+                         std::to_string(c_.config.supervision.hang_timeout_ms) + " ms");
+        break;
+    }
+  }
+}
+
+void Health::pong(Peer& agent, std::uint64_t number) {
+  if (number != agent.probe_number) return;
+  agent.probe_sent_ns = 0;
+  agent.progress_at_ns = now_ns();
+  if (agent.segment) agent.progress_seen = load(agent.segment.view().header().progress);
+}
+
+void Health::sample_load() {
+  if (!loadavg_) loadavg_ = UniqueFd(::open("/proc/loadavg", O_RDONLY | O_CLOEXEC));
+  char text[128] = {};
+  if (!loadavg_ || ::pread(loadavg_.get(), text, sizeof text - 1, 0) <= 0) return;
+  // "0.00 0.01 0.05 RUNNING/TOTAL LASTPID"
+  const char* slash = std::strchr(text, '/');
+  if (slash == nullptr) return;
+  while (slash > text && slash[-1] != ' ') --slash;
+  const unsigned long runnable = std::strtoul(slash, nullptr, 10);
+  Word& spin = c_.tables().spin_ns;
+  if (runnable > std::thread::hardware_concurrency()) {
+    calm_samples_ = 0;
+    store(spin, 0);
+  } else if (load(spin) == 0 && ++calm_samples_ >= calm_samples_needed) {
+    store(spin, c_.config.wait.spin_us * 1000ull);
+  }
+}
+
+}  // namespace micro_swarm

@@ -1,0 +1,245 @@
+#include "supervisor/parties.hpp"
+
+#include <unistd.h>
+
+#include "common/log.hpp"
+
+namespace micro_swarm {
+
+std::string Parties::label(const Peer& peer) const {
+  if (is_client(peer.id)) return "client " + std::to_string(peer.id);
+  return c_.config.agents[c_.row(peer.id).kind].name + "/" + std::to_string(peer.id);
+}
+
+Result<UniqueFd> Parties::open_socket(Peer& peer, int predecessor_segment_fd,
+                                      Incarnation predecessor_incarnation) {
+  auto pair = seqpacket_pair();
+  if (!pair) return pair.error();
+  PartyMessage welcome{PartyMessageKind::welcome, peer.id, c_.row(peer.id).incarnation};
+  welcome.a = c_.config.memory.region_size;
+  welcome.c = predecessor_incarnation;
+  if (predecessor_incarnation == 0) {
+    // Where our rings to this id stand: a former life of the id, to which we are heir, may have
+    // consumed some of them.
+    const CursorRow& consumed = c_.tables().heirs[peer.id].cursors[supervisor_party];
+    welcome.d = Cursor{load(consumed.lane[static_cast<unsigned>(Lane::data)])}.consumed();
+    welcome.e = Cursor{load(consumed.lane[static_cast<unsigned>(Lane::release)])}.consumed();
+  }
+  const int fds[] = {c_.segment_fd, c_.bell.get(), predecessor_segment_fd};
+  const std::size_t count = predecessor_segment_fd >= 0 ? 3 : 2;
+  if (send_with_fds(pair->first.get(), std::as_bytes(std::span(&welcome, 1)), {fds, count}) < 0)
+    return system_error("sending the welcome", errno);
+  c_.root.keep(fd_key::party_socket + peer.id, pair->first.get());
+  watch_socket(peer, std::move(pair->first));
+  return std::move(pair->second);
+}
+
+void Parties::watch_socket(Peer& peer, UniqueFd fd) {
+  peer.socket.emplace(c_.io, fd.release());
+  read_socket(peer, c_.row(peer.id).incarnation);
+}
+
+void Parties::watch_pidfd(Peer& peer, UniqueFd fd) {
+  peer.pidfd.emplace(c_.io, fd.release());
+  peer.pidfd->async_wait(
+      WatchedFd::wait_read,
+      [this, &peer, incarnation = c_.row(peer.id).incarnation](boost::system::error_code ec) {
+        if (!ec && peer.pidfd && c_.row(peer.id).incarnation == incarnation) on_.exited(peer);
+      });
+}
+
+void Parties::watch_log_pipe(Peer& peer, UniqueFd fd) {
+  // The last words of the life before: a bounded number, its orphans may go on writing.
+  for (int i = 0; i < 16 && peer.log_pipe && read_log_once(peer); ++i) {
+  }
+  peer.log_pipe.emplace(c_.io, fd.release());
+  read_log(peer);
+}
+
+void Parties::close_sockets(Peer& peer) {
+  if (peer.socket) {
+    peer.socket.reset();
+    c_.root.drop(fd_key::party_socket + peer.id);
+  }
+  if (peer.pidfd) {
+    peer.pidfd.reset();
+    c_.root.drop(fd_key::pidfd + peer.id);
+  }
+  peer.outbox.clear();
+  peer.banks_sent.reset();
+}
+
+void Parties::read_socket(Peer& peer, Incarnation incarnation) {
+  peer.socket->async_wait(
+      WatchedFd::wait_read, [this, &peer, incarnation](boost::system::error_code ec) {
+        if (ec || !peer.socket || c_.row(peer.id).incarnation != incarnation) return;
+        const int socket = peer.socket->native_handle();
+        // A bounded number at a time: a party that floods its socket delays nobody else for long.
+        for (int i = 0; i < 16; ++i) {
+          PartyMessage message;
+          ReceivedMessage got =
+              receive_with_fds(socket, std::as_writable_bytes(std::span(&message, 1)));
+          if (got.size < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) break;
+          if (got.size == 0 || (got.size < 0 && errno != EMSGSIZE)) return on_.socket_closed(peer);
+          if (got.size != static_cast<ssize_t>(sizeof message)) {
+            for (int f = 0; f < got.fd_count; ++f) ::close(got.fds[f]);
+            c_.count(Counter::messages_malformed);
+            return on_.misbehaved(peer, "sent a malformed message on its socket");
+          }
+          message.text[sizeof message.text - 1] = '\0';
+          handle(peer, message, got);
+          for (int f = 0; f < got.fd_count; ++f)
+            if (got.fds[f] >= 0) ::close(got.fds[f]);
+          if (!peer.socket || peer.socket->native_handle() != socket) return;
+        }
+        read_socket(peer, incarnation);
+      });
+}
+
+namespace {
+UniqueFd take_fd(ReceivedMessage& received, int index) {
+  if (index >= received.fd_count) return UniqueFd();
+  return UniqueFd(std::exchange(received.fds[index], -1));
+}
+}  // namespace
+
+void Parties::handle(Peer& peer, const PartyMessage& message, ReceivedMessage& received) {
+  switch (message.kind) {
+    case PartyMessageKind::registered: return registered(peer, message, received);
+    case PartyMessageKind::bank_request: return banks_.requested(peer, message);
+    case PartyMessageKind::bank_memory:
+      return banks_.memory_arrived(peer, message, take_fd(received, 0));
+    case PartyMessageKind::bank_returned: return banks_.returned(peer, message);
+    case PartyMessageKind::pong: return on_.pong(peer, message.a);
+    case PartyMessageKind::leaving: return;  // the closing of its socket follows
+    default:
+      c_.count(Counter::messages_malformed);
+      return on_.misbehaved(peer, "sent a message of unknown kind " +
+                                      std::to_string(static_cast<unsigned>(message.kind)));
+  }
+}
+
+void Parties::registered(Peer& peer, const PartyMessage& message, ReceivedMessage& received) {
+  PartyRow& row = c_.row(peer.id);
+  const Incarnation incarnation = row.incarnation;
+  if (c_.roster(peer.id) == RosterWord::make(RosterState::live, incarnation))
+    return;  // repeated to a new supervisor that has adopted it already
+  const auto refuse = [&](const std::string& why) {
+    PartyMessage refused{PartyMessageKind::refused, peer.id, incarnation};
+    why.copy(refused.text, sizeof refused.text - 1);
+    c_.send(peer, refused);
+    on_.misbehaved(peer, why);
+  };
+  if (message.a != party_protocol_version)
+    return refuse("speaks protocol " + std::to_string(message.a) + ", this supervisor speaks " +
+                  std::to_string(party_protocol_version));
+  UniqueFd segment_fd = take_fd(received, 0);
+  UniqueFd bell_fd = take_fd(received, 1);
+  if (!segment_fd || !bell_fd) return refuse("registered without its segment and bell page");
+  auto read_only = reopen_read_only(segment_fd.get());
+  if (!read_only) return refuse(read_only.error().message);
+  auto segment = Segment::attach_party(std::move(*read_only), peer.id, incarnation);
+  if (!segment) return refuse(segment.error().message);
+  if (auto ok = verify_memfd(bell_fd.get(), bell_page_bytes, SealKind::shared_bell); !ok)
+    return refuse("bell page: " + ok.error().message);
+  auto bell = Mapping::map(bell_fd.get(), bell_page_bytes, Mapping::Access::read_write);
+  if (!bell) return refuse("bell page: " + bell.error().message);
+  c_.root.keep(fd_key::pending_segment + peer.id, segment->fd());
+  c_.root.keep(fd_key::bell + peer.id, bell_fd.get());
+  publish(peer, std::move(*segment), std::move(*bell));
+}
+
+void Parties::publish(Peer& peer, Segment segment, Mapping bell) {
+  PartyRow& row = c_.row(peer.id);
+  const Incarnation incarnation = row.incarnation;
+  // The former life's rings were drained when its death was settled: our cursors may move on. The
+  // new life sends nothing before it sees the roster, so doing this twice is the same.
+  peer.segment = std::move(segment);
+  peer.bell = std::move(bell);
+  const SegmentView& view = peer.segment.view();
+  for (const Lane lane : {Lane::data, Lane::release})
+    store(c_.segment.cursor(peer.id, lane), Cursor::make(incarnation, 0).word);
+  link_rings(peer);
+  store(row.roster, RosterWord::make(RosterState::live, incarnation).word);  // it counts from here
+  c_.root.keep(fd_key::segment + peer.id, peer.segment.fd());
+  c_.root.drop(fd_key::pending_segment + peer.id);
+  row.phase = static_cast<std::uint32_t>(PartyPhase::live);
+  row.live_ns = now_ns();
+  peer.linked = true;
+  peer.dead = false;
+  peer.exit_status.reset();
+  peer.progress_seen = load(view.header().progress);
+  peer.progress_at_ns = row.live_ns;
+  peer.probe_sent_ns = 0;
+  peer.kill_at_ns = 0;
+  peer.hot = false;
+  c_.ring(peer);
+  on_.published(peer);
+}
+
+void Parties::link_rings(Peer& peer) {
+  const SegmentView& theirs = peer.segment.view();
+  const PartyId p = peer.id;
+  const std::uint32_t in_slots = ring_slots(p, supervisor_party);
+  const std::uint32_t out_slots = ring_slots(supervisor_party, p);
+  peer.data_in = RingReader(theirs.ring(p, supervisor_party, Lane::data), in_slots,
+                            &c_.segment.cursor(p, Lane::data));
+  peer.release_in = RingReader(theirs.ring(p, supervisor_party, Lane::release), in_slots,
+                               &c_.segment.cursor(p, Lane::release));
+  const auto writer = [&](Lane lane) {
+    Slot* slots = c_.segment.ring(supervisor_party, p, lane);
+    return RingWriter(slots, out_slots, &theirs.cursor(supervisor_party, lane), 1,
+                      find_tail(slots, out_slots));
+  };
+  peer.data_out = writer(Lane::data);
+  peer.release_out = writer(Lane::release);
+}
+
+Result<void> Parties::adopt_live(Peer& peer, UniqueFd segment_fd, UniqueFd bell_fd) {
+  auto segment =
+      Segment::attach_party(std::move(segment_fd), peer.id, c_.roster(peer.id).incarnation());
+  if (!segment) return segment.error();
+  peer.segment = std::move(*segment);
+  if (bell_fd) {
+    auto bell = Mapping::map(bell_fd.get(), bell_page_bytes, Mapping::Access::read_write);
+    if (!bell) return bell.error();
+    peer.bell = std::move(*bell);
+  }
+  link_rings(peer);
+  peer.linked = true;
+  peer.progress_seen = load(peer.segment.view().header().progress);
+  peer.progress_at_ns = now_ns();
+  return {};
+}
+
+bool Parties::read_log_once(Peer& peer) {
+  char buffer[4096];
+  const ssize_t got = ::read(peer.log_pipe->native_handle(), buffer, sizeof buffer);
+  if (got < 0 && (errno == EAGAIN || errno == EINTR)) return false;
+  if (got <= 0) {
+    if (!peer.log_tail.empty()) log::info("{}: {}", label(peer), peer.log_tail);
+    peer.log_tail.clear();
+    peer.log_pipe.reset();
+    c_.root.drop(fd_key::log_pipe + peer.id);
+    return false;
+  }
+  for (ssize_t i = 0; i < got; ++i) {
+    if (buffer[i] != '\n' && peer.log_tail.size() < 1000) {
+      peer.log_tail.push_back(buffer[i]);
+      continue;
+    }
+    if (!peer.log_tail.empty()) log::info("{}: {}", label(peer), peer.log_tail);
+    peer.log_tail.clear();
+  }
+  return true;
+}
+
+void Parties::read_log(Peer& peer) {
+  peer.log_pipe->async_wait(WatchedFd::wait_read, [this, &peer](boost::system::error_code ec) {
+    if (ec || !peer.log_pipe) return;
+    read_log_once(peer);
+    if (peer.log_pipe) read_log(peer);
+  });
+}
+
+}  // namespace micro_swarm

@@ -1,0 +1,57 @@
+#pragma once
+
+// What agents and clients have in common: their socket, their registration, and the one store that
+// makes a life count (the roster word). Who is started or attached, and what follows a death, is
+// in agents.hpp, clients.hpp and succession.hpp.
+
+#include <functional>
+
+#include "supervisor/banks.hpp"
+#include "supervisor/context.hpp"
+
+namespace micro_swarm {
+
+class Parties {
+ public:
+  /// What the layers above want to hear.
+  struct Listener {
+    std::function<void(Peer&)> published;         ///< the life is live now
+    std::function<void(Peer&)> socket_closed;     ///< EOF or a reset
+    std::function<void(Peer&)> exited;            ///< its pidfd says so
+    std::function<void(Peer&, const std::string& why)> misbehaved;
+    std::function<void(Peer&, std::uint64_t number)> pong;
+  };
+
+  Parties(SupervisorContext& context, Banks& banks) : c_(context), banks_(banks) {}
+  void listen(Listener listener) { on_ = std::move(listener); }
+
+  /// Makes the socket of a new life, keeps our end with root, and puts `welcome` into it.
+  /// Returns the party's end. `row.incarnation` and `row.phase` are stored before.
+  Result<UniqueFd> open_socket(Peer& peer, int predecessor_segment_fd,
+                               Incarnation predecessor_incarnation);
+  void watch_socket(Peer& peer, UniqueFd fd);
+  void watch_pidfd(Peer& peer, UniqueFd fd);
+  void watch_log_pipe(Peer& peer, UniqueFd fd);
+  /// Forgets the descriptors of a life that is over; its mapping stays for recovery.
+  void close_sockets(Peer& peer);
+
+  /// A new supervisor meets a life that the roster calls live.
+  Result<void> adopt_live(Peer& peer, UniqueFd segment_fd, UniqueFd bell_fd);
+
+  std::string label(const Peer& peer) const;
+
+ private:
+  void read_socket(Peer& peer, Incarnation incarnation);
+  void handle(Peer& peer, const PartyMessage& message, ReceivedMessage& received);
+  void registered(Peer& peer, const PartyMessage& message, ReceivedMessage& received);
+  void publish(Peer& peer, Segment segment, Mapping bell);
+  void link_rings(Peer& peer);
+  void read_log(Peer& peer);
+  bool read_log_once(Peer& peer);
+
+  SupervisorContext& c_;
+  Banks& banks_;
+  Listener on_;
+};
+
+}  // namespace micro_swarm

@@ -1,0 +1,64 @@
+#pragma once
+
+// What the supervisor's process knows of one party beside the shared tables: descriptors, mappings,
+// ring ends, and how it seems to be. All of it can be made anew from root's fd store and the tables.
+
+#include <bitset>
+#include <boost/asio/posix/stream_descriptor.hpp>
+#include <cstdint>
+#include <deque>
+#include <optional>
+
+#include "ipc/bell.hpp"
+#include "ipc/party_protocol.hpp"
+#include "ipc/ring.hpp"
+#include "shm/segment.hpp"
+
+namespace micro_swarm {
+
+/// A descriptor the loop waits on. Owns it.
+using WatchedFd = boost::asio::posix::stream_descriptor;
+
+struct OutgoingMessage {
+  PartyMessage message;
+  UniqueFd fd;  ///< sent beside it, if any
+};
+
+struct Peer {
+  PartyId id = no_party;
+
+  // The life that is registered (or was last, until a successor registers).
+  Segment segment;  ///< read-only
+  Mapping bell;     ///< read-write hint page
+  RingReader data_in, release_in;
+  RingWriter data_out, release_out;
+  bool linked = false;  ///< rings usable: roster says live, or the supervisor is heir and drains
+  bool in_scheduler = false;
+
+  // The life that is starting or live.
+  std::optional<WatchedFd> socket;
+  std::optional<WatchedFd> pidfd;
+  std::optional<WatchedFd> log_pipe;
+  std::string log_tail;  ///< an unfinished line
+  std::deque<OutgoingMessage> outbox;
+  std::bitset<banks_max> banks_sent;
+
+  // Health of the life that is live.
+  std::uint64_t progress_seen = 0;
+  std::uint64_t progress_at_ns = 0;
+  std::uint64_t probe_number = 0;
+  std::uint64_t probe_sent_ns = 0;  ///< 0 = no probe is out
+  std::uint64_t kill_at_ns = 0;     ///< a cancel's grace ends then; 0 = none
+  const char* kill_reason = nullptr;
+
+  // How it ended: the death is acted on when it is seen, the certificate when the status is there.
+  bool dead = false;
+  std::optional<int> exit_status;
+
+  std::uint32_t quiet_rounds = 0;  ///< looks at its rings without finding anything
+  bool hot = false;                ///< in the list that is looked at in every round
+
+  bool has_message() const { return linked && (data_in.ready() || release_in.ready()); }
+};
+
+}  // namespace micro_swarm

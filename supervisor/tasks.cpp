@@ -1,0 +1,538 @@
+#include "supervisor/tasks.hpp"
+
+#include <algorithm>
+#include <cassert>
+
+#include "common/log.hpp"
+
+namespace micro_swarm {
+
+std::string_view name_of(TaskState state) {
+  switch (state) {
+    case TaskState::free: return "free";
+    case TaskState::pending: return "pending";
+    case TaskState::ready: return "ready";
+    case TaskState::running: return "running";
+    case TaskState::done: return "done";
+    case TaskState::failed: return "failed";
+    case TaskState::cancelled: return "cancelled";
+    case TaskState::timed_out: return "timed_out";
+    case TaskState::dead_letter: return "dead_letter";
+  }
+  return "unknown";
+}
+
+std::string_view name_of(Priority priority) {
+  switch (priority) {
+    case Priority::critical: return "critical";
+    case Priority::high: return "high";
+    case Priority::normal: return "normal";
+    case Priority::low: return "low";
+  }
+  return "unknown";
+}
+
+namespace {
+constexpr std::uint32_t retry_hint_ms = 50;
+/// Attempts are numbered in eight bits; nothing honest gets near it.
+constexpr std::uint8_t attempts_limit = 250;
+
+Counter counter_of(TaskState end) {
+  switch (end) {
+    case TaskState::failed: return Counter::tasks_failed;
+    case TaskState::cancelled: return Counter::tasks_cancelled;
+    case TaskState::timed_out: return Counter::tasks_timed_out;
+    case TaskState::dead_letter: return Counter::tasks_dead_letter;
+    default: return Counter::tasks_done;
+  }
+}
+
+std::uint64_t deadline_of(const TaskRecord& record) {
+  return record.request.timeout_ms == 0
+             ? 0
+             : record.request.accepted_ns + record.request.timeout_ms * ns_per_ms;
+}
+
+TaskState end_by(CancelReason reason) {
+  return reason == CancelReason::timed_out ? TaskState::timed_out : TaskState::cancelled;
+}
+}  // namespace
+
+Tasks::Tasks(SupervisorContext& context, Banks& banks, Tokens& tokens)
+    : c_(context), banks_(banks), tokens_(tokens), records_(context.segment.records()),
+      capacity_(context.segment.header().task_capacity),
+      scheduler_(capacity_, context.config.tasks.in_flight_per_agent) {
+  free_.reserve(capacity_);
+}
+
+void Tasks::set_state_counts(TaskState from, TaskState to) {
+  --by_state_[static_cast<unsigned>(from)];
+  ++by_state_[static_cast<unsigned>(to)];
+}
+
+// ---- submissions ----
+
+bool Tasks::submitted(Peer& client, const SlotBody& body, MessageInHand in_hand) {
+  const SubmitWord submit{body.inline_data[1]};
+  const Token token{body.token};
+  if (body.inline_bytes > task_inline_bytes_max ||
+      submit.priority() >= priorities || (token && body.inline_bytes != 0) ||
+      (!token && body.region_bytes != 0) ||
+      (token && (token.owner() != client.id || !banks_.outstanding(token) ||
+                 body.region_bytes > banks_.region_bytes(token)))) {
+    c_.count(Counter::messages_malformed);
+    return refuse(client, body, in_hand, ErrorCode::protocol, 0);
+  }
+  const std::uint64_t key = client_key(client.id, c_.row(client.id).incarnation);
+  if (repeat_possible_.test(client.id)) {
+    // The first message after an adoption may have been accepted just before the old supervisor
+    // died. Later ones cannot: their cursor had not moved past this one.
+    repeat_possible_.reset(client.id);
+    for (std::uint32_t slot = 0; slot < capacity_; ++slot) {
+      TaskRecord& record = records_[slot];
+      const TaskState state = word_of(record).state();
+      if (state == TaskState::free || record.request.client_key != key ||
+          record.request.number != body.inline_data[0])
+        continue;
+      accept_again(record, payload_hold(slot), token, in_hand);
+      c_.count(Counter::tasks_duplicate);
+      if (is_terminal(state)) tokens_.release(payload_hold(slot));
+      return true;
+    }
+  }
+  if (c_.draining) return refuse(client, body, in_hand, ErrorCode::not_running, 0);
+  if (submit.capability() >= capabilities_max ||
+      c_.tables().capabilities[submit.capability()].text[0] == '\0')
+    return refuse(client, body, in_hand, ErrorCode::not_found, 0);
+  const auto slot = slot_for_new();
+  if (!slot) return refuse(client, body, in_hand, ErrorCode::refused, retry_hint_ms);
+
+  TaskRecord& record = records_[*slot];
+  TaskRequestData request;
+  request.client_key = key;
+  request.number = body.inline_data[0];
+  request.payload_token = body.token;
+  request.accepted_ns = now_ns();
+  request.payload_bytes = body.region_bytes;
+  request.timeout_ms =
+      submit.timeout_ms() != 0 ? submit.timeout_ms() : c_.config.tasks.timeout_ms;
+  // 0 is no generation: a TaskId is never 0.
+  request.generation = word_of(record).generation() + 1;
+  if (request.generation == 0) request.generation = 1;
+  request.client = client.id;
+  request.capability = submit.capability();
+  request.priority = static_cast<Priority>(submit.priority());
+  request.inline_bytes = static_cast<std::uint8_t>(body.inline_bytes);
+  std::memcpy(request.inline_payload, &body.inline_data[2], task_inline_bytes_max);
+  accept_task(record, payload_hold(*slot), request, in_hand);
+  set_state_counts(TaskState::free, TaskState::ready);
+  c_.count(Counter::tasks_accepted);
+  make_ready(*slot);
+  run_actions();
+  return true;
+}
+
+bool Tasks::refuse(Peer& client, const SlotBody& body, MessageInHand in_hand, ErrorCode why,
+                   std::uint32_t retry_after_ms) {
+  SlotBody answer;
+  answer.kind = static_cast<std::uint16_t>(MessageKind::result);
+  answer.inline_data[0] = body.inline_data[0];
+  answer.inline_data[1] = ResultWord::make(TaskState::free, 0, 0).word;
+  answer.inline_bytes = 16;
+  answer.inline_data[2] = static_cast<std::uint64_t>(why);
+  answer.inline_data[3] = retry_after_ms;
+  // Somebody who is gone reads no answer.
+  if (!client.dead && !client.data_out.has_space(1)) return false;
+  const Token token{body.token};
+  if (token && token.owner() == client.id && banks_.outstanding(token)) {
+    if (!tokens_.return_to_sender(token, in_hand)) return false;
+  } else {
+    in_hand.ring->advance();
+  }
+  if (!client.dead) client.data_out.try_send(answer);
+  c_.count(Counter::tasks_refused);
+  c_.ring(client);
+  return true;
+}
+
+std::optional<std::uint32_t> Tasks::slot_for_new() {
+  if (free_.empty()) {
+    // The oldest ended task whose tokens are all home gives its record up.
+    for (std::size_t tries = std::min<std::size_t>(over_.size(), 64); tries != 0; --tries) {
+      const std::uint32_t slot = over_.front();
+      over_.pop_front();
+      TaskRecord& record = records_[slot];
+      if (!pins_.contains(slot) && load(result_hold(slot).token) != 0 &&
+          tokens_.release(result_hold(slot)))
+        c_.count(Counter::results_evicted);
+      if (pins_.contains(slot) || load(result_hold(slot).token) != 0 ||
+          load(payload_hold(slot).token) != 0) {
+        over_.push_back(slot);
+        continue;
+      }
+      set_state_counts(word_of(record).state(), TaskState::free);
+      recycle_record(record);
+      free_.push_back(slot);
+      break;
+    }
+    if (free_.empty()) return std::nullopt;
+  }
+  const std::uint32_t slot = free_.back();
+  free_.pop_back();
+  return slot;
+}
+
+bool Tasks::evict_one_result() {
+  for (const std::uint32_t slot : over_) {
+    if (load(result_hold(slot).token) == 0 || pins_.contains(slot)) continue;
+    if (tokens_.release(result_hold(slot))) c_.count(Counter::results_evicted);
+    return true;
+  }
+  return false;
+}
+
+// ---- scheduling ----
+
+void Tasks::schedule(const SchedulerEvent& event) { scheduler_.step(event, now_ns(), actions_); }
+
+void Tasks::make_ready(std::uint32_t slot) {
+  const TaskRecord& record = records_[slot];
+  SchedulerEvent event;
+  event.kind = SchedulerEvent::Kind::task_ready;
+  event.task = make_task_id(slot, word_of(record).generation());
+  event.capability = record.request.capability;
+  event.priority = record.request.priority;
+  event.deadline_ns = deadline_of(record);
+  schedule(event);
+}
+
+void Tasks::run_actions() {
+  if (running_actions_) return;  // an action's consequence: the loop below takes it
+  running_actions_ = true;
+  for (std::size_t i = 0; i < actions_.size(); ++i) {
+    const SchedulerAction action = actions_[i];
+    if (action.kind == SchedulerAction::Kind::dispatch)
+      dispatch(action.task, action.agent);
+    else
+      timed_out(action.task);
+  }
+  actions_.clear();
+  running_actions_ = false;
+}
+
+void Tasks::dispatch(TaskId id, PartyId agent_id) {
+  const std::uint32_t slot = task_slot(id);
+  TaskRecord& record = records_[slot];
+  Peer& agent = c_.peers[agent_id];
+  if (word_of(record).state() != TaskState::ready ||
+      word_of(record).generation() != task_generation(id))
+    return schedule({SchedulerEvent::Kind::attempt_ended, id, agent_id});
+  const Token payload{record.request.payload_token};
+  if (payload) banks_.show_to(agent, bank_of(payload.region()));
+  if (!dispatch_task(record, slot, agent.data_out, agent_id, c_.row(agent_id).incarnation,
+                     now_ns())) {
+    // More unread messages than its credit allows: it is lying about its cursor or is not reading
+    // at all. It gets nothing until it has caught up; the task goes to another.
+    agent_resting(agent);
+    return make_ready(slot);
+  }
+  set_state_counts(TaskState::ready, TaskState::running);
+  c_.count(Counter::tasks_dispatched);
+  running_[agent_id].push_back(slot);
+  agent.hot = agent.hot || agent.linked;
+  c_.ring(agent);
+}
+
+void Tasks::agent_up(Peer& agent, const CapabilitySet& capabilities) {
+  capabilities_[agent.id] = capabilities;
+  // What it already runs (adopted, or it rested) counts against its credit.
+  for (const std::uint32_t slot : running_[agent.id]) {
+    SchedulerEvent event{SchedulerEvent::Kind::task_adopted,
+                         make_task_id(slot, word_of(records_[slot]).generation()), agent.id};
+    event.deadline_ns = deadline_of(records_[slot]);
+    schedule(event);
+  }
+  SchedulerEvent event{SchedulerEvent::Kind::agent_up, 0, agent.id};
+  event.capabilities = &capabilities_[agent.id];
+  agent.in_scheduler = true;
+  schedule(event);
+  run_actions();
+}
+
+void Tasks::agent_resting(Peer& agent) {
+  if (!agent.in_scheduler) return;
+  agent.in_scheduler = false;
+  schedule({SchedulerEvent::Kind::agent_down, 0, agent.id});
+}
+
+void Tasks::agent_died(Peer& agent, Incarnation incarnation, TaskId in_hand) {
+  agent_resting(agent);
+  std::vector<std::uint32_t> had;
+  had.swap(running_[agent.id]);
+  for (const std::uint32_t slot : had) {
+    TaskRecord& record = records_[slot];
+    const TaskWord word = word_of(record);
+    if (word.state() != TaskState::running || word.agent() != agent.id ||
+        record.dispatch_incarnation != incarnation)
+      continue;
+    const TaskId id = make_task_id(slot, word.generation());
+    TaskState end = TaskState::free;
+    if (record.cancel_requested != 0)
+      end = end_by(static_cast<CancelReason>(record.cancel_requested));
+    else if ((id == in_hand && count_crash(record, agent.id, incarnation) >=
+                                   c_.config.tasks.attempts_max) ||
+             word.attempt() >= attempts_limit)
+      end = TaskState::dead_letter;
+    if (end != TaskState::free) {
+      end_task(record, end, now_ns());
+      ended(slot, TaskState::running);
+      continue;
+    }
+    requeue_task(record);
+    set_state_counts(TaskState::running, TaskState::ready);
+    c_.count(Counter::tasks_rerun);
+    make_ready(slot);
+  }
+  run_actions();
+}
+
+// ---- answers ----
+
+bool Tasks::answered(Peer& agent, const SlotBody& body, MessageInHand in_hand) {
+  const TaskId id = body.inline_data[0];
+  const AttemptWord attempt{body.inline_data[1]};
+  const Token token{body.token};
+  const bool token_right = !token || (token.owner() == agent.id && banks_.outstanding(token) &&
+                                      body.region_bytes <= banks_.region_bytes(token));
+  TaskRecord* record = find(id);
+  const std::uint32_t slot = task_slot(id);
+  if (record == nullptr || !token_right || body.inline_bytes > task_inline_bytes_max ||
+      attempt.outcome() > static_cast<std::uint8_t>(Outcome::cancelled)) {
+    c_.count(record == nullptr ? Counter::completions_stale : Counter::messages_malformed);
+    if (token && token_right) return tokens_.return_to_sender(token, in_hand);
+    in_hand.ring->advance();
+    return true;
+  }
+  const TaskWord word = word_of(*record);
+  const bool this_attempt = word.agent() == agent.id && word.attempt() == attempt.attempt() &&
+                            record->dispatch_incarnation == attempt.incarnation();
+  if (word.state() != TaskState::running || !this_attempt) {
+    if (is_terminal(word.state()) && this_attempt &&
+        complete_again(*record, result_hold(slot), body, in_hand))
+      return true;
+    c_.count(Counter::completions_stale);
+    if (token) return tokens_.return_to_sender(token, in_hand);
+    in_hand.ring->advance();
+    return true;
+  }
+  const std::uint64_t now = now_ns();
+  TaskState end = TaskState::done;
+  if (attempt.outcome() == static_cast<std::uint8_t>(Outcome::failed)) end = TaskState::failed;
+  if (attempt.outcome() == static_cast<std::uint8_t>(Outcome::cancelled))
+    end = end_by(static_cast<CancelReason>(record->cancel_requested));
+  round_trip_.record(now - record->dispatched_ns);
+  complete_task(*record, result_hold(slot), body, end, now, in_hand);
+  auto& running = running_[agent.id];
+  if (const auto at = std::find(running.begin(), running.end(), slot); at != running.end()) {
+    *at = running.back();
+    running.pop_back();
+  }
+  if (record->cancel_requested != 0) agent.kill_at_ns = 0;
+  // The next task first, so that the agent does not wait for our bookkeeping.
+  schedule({SchedulerEvent::Kind::attempt_ended, id, agent.id});
+  run_actions();
+  ended(slot, TaskState::running);
+  return true;
+}
+
+void Tasks::ended(std::uint32_t slot, TaskState before) {
+  TaskRecord& record = records_[slot];
+  const TaskState end = word_of(record).state();
+  set_state_counts(before, end);
+  c_.count(counter_of(end));
+  accept_to_end_.record(record.finished_ns - record.request.accepted_ns);
+  tokens_.release(payload_hold(slot));
+  if (end == TaskState::dead_letter)
+    c_.events.add("task_dead_letter", {{"task", make_task_id(slot, word_of(record).generation())},
+                                       {"attempts", word_of(record).attempt()}});
+  const auto [first, last] = waiters_.equal_range(slot);
+  std::vector<Waiter> calls;
+  for (auto it = first; it != last; ++it) calls.push_back(std::move(it->second.call));
+  waiters_.erase(first, last);
+  notify(slot);
+  for (const Waiter& call : calls) call(record);
+}
+
+bool Tasks::client_is_here(const TaskRecord& record) const {
+  const PartyId client = record.request.client;
+  return is_client(client) && c_.peers[client].linked && !c_.peers[client].dead &&
+         client_key(client, c_.row(client).incarnation) == record.request.client_key &&
+         c_.roster(client).state() == RosterState::live;
+}
+
+void Tasks::notify(std::uint32_t slot) {
+  TaskRecord& record = records_[slot];
+  if (record.notified == 0 && client_is_here(record)) {
+    Peer& client = c_.peers[record.request.client];
+    const Token token{load(result_hold(slot).token)};
+    if (token) banks_.show_to(client, bank_of(token.region()));
+    if (!notify_client(record, slot, result_hold(slot), client.data_out, client.id)) {
+      notices_.push_back(slot);
+      return;
+    }
+    c_.count(Counter::results_delivered);
+    c_.ring(client);
+  }
+  record.notified = 1;
+  over_.push_back(slot);
+}
+
+void Tasks::client_gone(Peer& client) {
+  std::erase_if(notices_, [&](std::uint32_t slot) {
+    if (records_[slot].request.client != client.id || client_is_here(records_[slot])) return false;
+    records_[slot].notified = 1;
+    over_.push_back(slot);
+    return true;
+  });
+}
+
+// ---- cancel, deadlines ----
+
+Tasks::CancelAnswer Tasks::cancel(TaskId id, CancelReason reason) {
+  TaskRecord* record = find(id);
+  if (record == nullptr) return CancelAnswer::unknown;
+  const TaskWord word = word_of(*record);
+  if (is_terminal(word.state())) return CancelAnswer::already_over;
+  if (word.state() == TaskState::running) {
+    if (record->cancel_requested == 0)
+      record->cancel_requested = static_cast<std::uint8_t>(reason);
+    Peer& agent = c_.peers[word.agent()];
+    PartyMessage message{PartyMessageKind::cancel, agent.id, c_.row(agent.id).incarnation};
+    message.a = id;
+    c_.send(agent, message);
+    agent.kill_at_ns = now_ns() + c_.config.tasks.cancel_grace_ms * ns_per_ms;
+    agent.kill_reason = reason == CancelReason::timed_out ? "task timed out" : "task cancelled";
+    return CancelAnswer::asked;
+  }
+  end_task(*record, end_by(reason), now_ns());
+  schedule({SchedulerEvent::Kind::task_withdrawn, id});
+  ended(task_slot(id), word.state());
+  return CancelAnswer::ended;
+}
+
+void Tasks::timed_out(TaskId id) {
+  if (cancel(id, CancelReason::timed_out) == CancelAnswer::asked)
+    log::info("task {:x} passed its deadline while it ran", id);
+}
+
+void Tasks::cancel_everything() {
+  for (std::uint32_t slot = 0; slot < capacity_; ++slot) {
+    const TaskWord word = word_of(records_[slot]);
+    if (word.state() != TaskState::free && !is_terminal(word.state()))
+      cancel(make_task_id(slot, word.generation()), CancelReason::asked);
+  }
+}
+
+void Tasks::tick(std::uint64_t now) {
+  if (scheduler_.next_deadline_ns() <= now) schedule({SchedulerEvent::Kind::tick});
+  run_actions();
+}
+
+void Tasks::retry() {
+  std::vector<std::uint32_t> again;
+  again.swap(notices_);
+  for (const std::uint32_t slot : again) notify(slot);
+}
+
+// ---- adoption ----
+
+void Tasks::adopt() {
+  by_state_.fill(0);
+  std::vector<std::pair<std::uint64_t, std::uint32_t>> ready;
+  std::vector<std::pair<std::uint64_t, std::uint32_t>> over;
+  for (std::uint32_t slot = capacity_; slot-- > 0;) {
+    TaskRecord& record = records_[slot];
+    TaskWord word = word_of(record);
+    if (word.word != 0 && static_cast<unsigned>(word.state()) >= task_states) {
+      move_to(record, TaskState::dead_letter, word.attempt(), no_party);
+      word = word_of(record);
+    }
+    if (word.state() == TaskState::free) {
+      ++by_state_[0];
+      free_.push_back(slot);
+      continue;
+    }
+    if (record.checksum != request_checksum(record.request) && !is_terminal(word.state())) {
+      // One bad record must not loop supervisors: nothing in it is believed.
+      record.notified = 1;
+      end_task(record, TaskState::dead_letter, now_ns());
+      c_.count(Counter::tasks_dead_letter);
+      word = word_of(record);
+    }
+    ++by_state_[static_cast<unsigned>(word.state())];
+    switch (word.state()) {
+      case TaskState::pending:
+      case TaskState::ready: ready.emplace_back(record.request.accepted_ns, slot); break;
+      case TaskState::running: {
+        if (!is_agent(word.agent())) {  // no honest supervisor wrote that
+          requeue_task(record);
+          set_state_counts(TaskState::running, TaskState::ready);
+          ready.emplace_back(record.request.accepted_ns, slot);
+          break;
+        }
+        Peer& agent = c_.peers[word.agent()];
+        running_[agent.id].push_back(slot);
+        if (agent.linked && !agent.dead &&
+            c_.row(agent.id).incarnation == record.dispatch_incarnation &&
+            redo_dispatch(record, slot, agent.data_out)) {
+          agent.banks_sent.reset();
+          const Token payload{record.request.payload_token};
+          if (payload) banks_.show_to(agent, bank_of(payload.region()));
+          c_.count(Counter::dispatches_redone);
+          c_.ring(agent);
+        }
+        break;
+      }
+      default: {
+        tokens_.release(payload_hold(slot));
+        if (record.notified == 0 && record.notice_sequence != 0 && client_is_here(record) &&
+            c_.peers[record.request.client].data_out.sent() >= record.notice_sequence)
+          record.notified = 1;  // it was published; the store that says so was missing
+        if (record.notified != 0)
+          over.emplace_back(record.finished_ns, slot);
+        else
+          notices_.push_back(slot);
+      }
+    }
+  }
+  std::sort(over.begin(), over.end());
+  for (const auto& [at, slot] : over) over_.push_back(slot);
+  std::sort(ready.begin(), ready.end());
+  for (const auto& [at, slot] : ready) make_ready(slot);
+}
+
+// ---- for the control socket ----
+
+TaskRecord* Tasks::find(TaskId id) {
+  const std::uint32_t slot = task_slot(id);
+  if (slot >= capacity_) return nullptr;
+  const TaskWord word = word_of(records_[slot]);
+  if (word.state() == TaskState::free || word.generation() != task_generation(id)) return nullptr;
+  return &records_[slot];
+}
+
+std::uint64_t Tasks::wait_for(std::uint32_t slot, Waiter waiter) {
+  waiters_.emplace(slot, Waiting{next_waiter_, std::move(waiter)});
+  return next_waiter_++;
+}
+
+void Tasks::stop_waiting(std::uint32_t slot, std::uint64_t id) {
+  const auto [first, last] = waiters_.equal_range(slot);
+  for (auto it = first; it != last; ++it)
+    if (it->second.id == id) {
+      waiters_.erase(it);
+      return;
+    }
+}
+
+}  // namespace micro_swarm

@@ -1,0 +1,122 @@
+#pragma once
+
+// The shell around the task records and the scheduler: what submissions, answers, deaths and
+// cancels do. The records are the truth; everything else here is made anew from them.
+
+#include <deque>
+#include <functional>
+#include <nlohmann/json.hpp>
+#include <unordered_map>
+
+#include "supervisor/latency_histogram.hpp"
+#include "supervisor/scheduler.hpp"
+#include "supervisor/task_steps.hpp"
+#include "supervisor/tokens.hpp"
+
+namespace micro_swarm {
+
+class Tasks {
+ public:
+  Tasks(SupervisorContext& context, Banks& banks, Tokens& tokens);
+
+  // Messages, each the next one of `in_hand.ring`. False = it stays there for now (no space for
+  // what would have to be sent); the caller serves others and comes back.
+  bool submitted(Peer& client, const SlotBody& body, MessageInHand in_hand);
+  bool answered(Peer& agent, const SlotBody& body, MessageInHand in_hand);
+
+  // Agents.
+  void agent_up(Peer& agent, const CapabilitySet& capabilities);
+  /// The agent's life is over and its rings are drained: what it had is decided.
+  void agent_died(Peer& agent, Incarnation incarnation, TaskId in_hand);
+  void agent_resting(Peer& agent);  ///< no further work for it, what runs goes on
+
+  /// The client's life is over: its results stay with us.
+  void client_gone(Peer& client);
+
+  enum class CancelAnswer { ended, asked, already_over, unknown };
+  CancelAnswer cancel(TaskId id, CancelReason reason);
+
+  /// Deadlines that have passed, notices and releases that found no space.
+  void tick(std::uint64_t now);
+  void retry();
+  bool has_retry() const { return !notices_.empty(); }
+  std::uint64_t next_deadline_ns() const { return scheduler_.next_deadline_ns(); }
+
+  // New supervisor.
+  void adopt();
+  /// Only this client's next message can be one that is on record already.
+  void expect_repeat(const Peer& client) { repeat_possible_.set(client.id); }
+
+  // For the control socket.
+  TaskRecord* find(TaskId id);
+  std::uint32_t capacity() const { return capacity_; }
+  TaskRecord& record(std::uint32_t slot) { return records_[slot]; }
+  Hold& payload_hold(std::uint32_t slot) { return c_.segment.holds()[slot]; }
+  Hold& result_hold(std::uint32_t slot) { return c_.segment.holds()[capacity_ + slot]; }
+  std::uint32_t count_in(TaskState state) const { return by_state_[static_cast<unsigned>(state)]; }
+  std::uint32_t unfinished() const {
+    return count_in(TaskState::pending) + count_in(TaskState::ready) + count_in(TaskState::running);
+  }
+  void pin(std::uint32_t slot) { ++pins_[slot]; }
+  void unpin(std::uint32_t slot) {
+    if (--pins_[slot] == 0) pins_.erase(slot);
+  }
+  using Waiter = std::function<void(TaskRecord&)>;
+  std::uint64_t wait_for(std::uint32_t slot, Waiter waiter);
+  void stop_waiting(std::uint32_t slot, std::uint64_t id);
+  const LatencyHistogram& dispatch_round_trip() const { return round_trip_; }
+  const LatencyHistogram& accept_to_end() const { return accept_to_end_; }
+  const Scheduler& scheduler() const { return scheduler_; }
+  const std::vector<std::uint32_t>& running_on(PartyId agent) const { return running_[agent]; }
+  /// Frees results that nobody has fetched, oldest first, because the pool needs room.
+  bool evict_one_result();
+  void cancel_everything();
+
+ private:
+  bool refuse(Peer& client, const SlotBody& body, MessageInHand in_hand, ErrorCode why,
+              std::uint32_t retry_after_ms);
+  std::optional<std::uint32_t> slot_for_new();
+  void set_state_counts(TaskState from, TaskState to);
+  void schedule(const SchedulerEvent& event);
+  void run_actions();
+  void dispatch(TaskId id, PartyId agent);
+  void make_ready(std::uint32_t slot);
+  void ended(std::uint32_t slot, TaskState before);
+  void notify(std::uint32_t slot);
+  bool client_is_here(const TaskRecord& record) const;
+  void timed_out(TaskId id);
+
+  SupervisorContext& c_;
+  Banks& banks_;
+  Tokens& tokens_;
+  TaskRecord* records_;
+  std::uint32_t capacity_;
+  Scheduler scheduler_;
+  std::vector<SchedulerAction> actions_;
+  bool running_actions_ = false;
+  std::vector<std::uint32_t> free_;
+  std::deque<std::uint32_t> over_;  ///< terminal and notified, oldest first: what may be recycled
+  std::vector<std::uint32_t> notices_;  ///< terminal, their client's ring was full
+  std::array<std::vector<std::uint32_t>, agents_max> running_;
+  std::array<CapabilitySet, agents_max> capabilities_;
+  std::array<std::uint32_t, task_states> by_state_{};
+  std::bitset<parties_max> repeat_possible_;
+  std::unordered_map<std::uint32_t, std::uint32_t> pins_;
+  struct Waiting {
+    std::uint64_t id;
+    Waiter call;
+  };
+  std::unordered_multimap<std::uint32_t, Waiting> waiters_;
+  std::uint64_t next_waiter_ = 1;
+  LatencyHistogram round_trip_;
+  LatencyHistogram accept_to_end_;
+};
+
+constexpr std::uint64_t client_key(PartyId client, Incarnation incarnation) {
+  return (std::uint64_t{client} << 16) | incarnation;
+}
+
+std::string_view name_of(TaskState state);
+std::string_view name_of(Priority priority);
+
+}  // namespace micro_swarm

@@ -1,0 +1,47 @@
+#pragma once
+
+// Tokens on their way home through the supervisor: releases of its own holds, and relaying for
+// parties that are not linked with a region's owner. Never waits: what finds no space stays in its
+// hold and is tried again.
+
+#include <span>
+#include <vector>
+
+#include "ipc/transfer.hpp"
+#include "supervisor/banks.hpp"
+
+namespace micro_swarm {
+
+class Tokens {
+ public:
+  Tokens(SupervisorContext& context, Banks& banks) : c_(context), banks_(banks) {}
+
+  /// Sends the hold's token home. `in_hand`: the message that brought it (finished with it).
+  /// False = no space towards the owner: nothing changed. Without a message in hand it is then
+  /// remembered and retried by retry().
+  bool release(Hold& hold, MessageInHand in_hand = {});
+
+  /// A RELEASE message is the next one of `ring`: relay it or, for heired banks, clear its bit.
+  /// False = it stays where it is for now.
+  bool relay(RingReader& ring, Lane lane, PartyId producer, Word& in_hand_word);
+
+  /// Takes the token of the message in hand into a transit hold and sends it home (a submission
+  /// refused, a stale answer). False = not now, leave the message.
+  bool return_to_sender(Token token, MessageInHand in_hand);
+
+  void retry();
+  bool has_pending() const { return !pending_.empty(); }
+  /// After adoption: whatever lies in transit holds and heir areas goes home.
+  void adopt(std::span<Hold> stranded);
+
+ private:
+  Hold* free_transit_hold();
+  /// The token is not (any more) what a token can be; its hold is emptied.
+  bool drop_malformed(Hold& hold, MessageInHand in_hand);
+
+  SupervisorContext& c_;
+  Banks& banks_;
+  std::vector<Hold*> pending_;
+};
+
+}  // namespace micro_swarm
