@@ -59,6 +59,7 @@ bool has_exited(int pidfd) {
   return ::poll(&entry, 1, 0) == 1;
 }
 
+constexpr std::uint64_t closed_socket_grace_ns = 500 * ns_per_ms;
 constexpr std::size_t certificates_kept_max = 8;
 constexpr std::uint32_t flight_events_in_certificate = 8;
 
@@ -348,7 +349,10 @@ void Agents::socket_closed(Peer& agent) {
     agent.exit_status = agent.exit_status.value_or(0);
     return died(agent);
   }
-  kill(agent, "closed its socket");
+  // Mostly it is exiting right now, and its pidfd says so in a moment.
+  agent.socket.reset();
+  agent.kill_at_ns = now_ns() + closed_socket_grace_ns;
+  agent.kill_reason = "closed its socket";
 }
 
 void Agents::exited(Peer& agent) { died(agent); }

@@ -81,8 +81,9 @@ void Banks::requested(Peer& peer, const PartyMessage& message) {
     answer.e = row.serial;
     c_.send(peer, answer);
   };
-  if (slots == 0 || slots > bank_slots_max || region % pool_region != 0 ||
-      region / pool_region > c_.config.memory.pool_size / pool_region) {
+  // Larger regions are as large as their data, in pages; the budget counts whole pool regions.
+  if (slots == 0 || slots > bank_slots_max || region % 4096 != 0 ||
+      region > c_.config.memory.pool_size / slots) {
     answer.b = 1;  // never: asking again will not help
     return refuse("a bank of " + std::to_string(slots) + " x " + std::to_string(region) +
                   " bytes is not possible in a pool of " +
@@ -101,7 +102,7 @@ void Banks::requested(Peer& peer, const PartyMessage& message) {
       return c_.send(peer, live);
     }
   }
-  const std::uint64_t wanted = slots * (region / pool_region);
+  const std::uint64_t wanted = slots * ((region + pool_region - 1) / pool_region);
   const std::uint64_t budget = c_.config.memory.pool_size / pool_region;
   if (leased_regions_ + wanted > budget) return_idle();
   if (leased_regions_ + wanted + reserve_for_agents(peer.id) > budget) {

@@ -35,7 +35,7 @@ void Health::tick(std::uint64_t now, std::uint64_t lag_ns) {
       if (now >= agent.kill_at_ns) {
         agent.kill_at_ns = 0;
         c_.count(Counter::agents_killed_late);
-        kill_(agent, std::string(agent.kill_reason) + " and it did not stop in its grace");
+        kill_(agent, std::string(agent.kill_reason) + ", and it did not end in its grace");
         continue;
       }
     }

@@ -57,10 +57,8 @@ void Parties::watch_log_pipe(Peer& peer, UniqueFd fd) {
 }
 
 void Parties::close_sockets(Peer& peer) {
-  if (peer.socket) {
-    peer.socket.reset();
-    c_.root.drop(fd_key::party_socket + peer.id);
-  }
+  peer.socket.reset();
+  c_.root.drop(fd_key::party_socket + peer.id);
   if (peer.pidfd) {
     peer.pidfd.reset();
     c_.root.drop(fd_key::pidfd + peer.id);

@@ -48,18 +48,17 @@ inline constexpr std::uint32_t root_events_max = 1024;
 /// The fd store: keys by purpose. Root knows numbers only; the supervisor gives them meaning.
 inline constexpr std::uint32_t templates_max = 64;
 namespace fd_key {
-inline constexpr std::uint32_t party_socket = 0;                             // + party
-inline constexpr std::uint32_t segment = party_socket + parties_max;         // + party
-inline constexpr std::uint32_t bell = segment + parties_max;                 // + party
-inline constexpr std::uint32_t pidfd = bell + parties_max;                   // + party
-inline constexpr std::uint32_t log_pipe = pidfd + parties_max;               // + party
-inline constexpr std::uint32_t predecessor = log_pipe + parties_max;         // + party: last life's
-                                                                             //   segment
-inline constexpr std::uint32_t template_socket = predecessor + parties_max;  // + template
+inline constexpr std::uint32_t party_socket = 0;                          // + party
+inline constexpr std::uint32_t segment = party_socket + parties_max;      // + party
+inline constexpr std::uint32_t bell = segment + parties_max;              // + party
+inline constexpr std::uint32_t pidfd = bell + parties_max;                // + party
+inline constexpr std::uint32_t log_pipe = pidfd + parties_max;            // + party
+inline constexpr std::uint32_t pending_segment = log_pipe + parties_max;  // + party: registered,
+                                                                          //   not yet in the roster
+inline constexpr std::uint32_t template_socket = pending_segment + parties_max;  // + template
 inline constexpr std::uint32_t template_log = template_socket + templates_max;
 inline constexpr std::uint32_t bank = template_log + templates_max;  // + bank number
-inline constexpr std::uint32_t old_segment = bank + 4096;  // + index: undrained older lives
-inline constexpr std::uint32_t count = old_segment + 1024;
+inline constexpr std::uint32_t count = bank + 4096;
 }  // namespace fd_key
 
 }  // namespace micro_swarm
