@@ -28,7 +28,7 @@ struct ControlRequestOptions {
   std::uint32_t reconnect_ms = 5'000;
   /// Called before the request is sent again to another supervisor: may patch it (a stream
   /// continues from where it was).
-  std::function<void(nlohmann::json& request)> before_resend;
+  std::function<void(nlohmann::json& request)> before_resend = {};
 };
 
 /// A blocking client of a swarm's control socket; one thread at a time.

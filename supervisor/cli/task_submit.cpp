@@ -1,0 +1,221 @@
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <map>
+#include <memory>
+#include <optional>
+
+#include "common/clock.hpp"
+#include "common/size_text.hpp"
+#include "ipc/client.hpp"
+#include "supervisor/cli/task_result.hpp"
+#include "supervisor/tasks.hpp"
+
+namespace micro_swarm::cli {
+
+using nlohmann::json;
+
+namespace {
+
+/// From the submission to hearing what became of it.
+constexpr std::uint32_t acceptance_ms = 10'000;
+constexpr std::uint32_t look_again_ms = 2;
+
+struct Options {
+  std::string capability;
+  std::optional<std::string> file;
+  Priority priority = Priority::normal;
+  std::uint32_t timeout_ms = 0;
+  bool wait = false;
+  std::string output;
+};
+
+struct Payload {
+  Region region;
+  std::vector<std::byte> bytes;  ///< where the size was not known beforehand
+};
+
+Result<std::uint64_t> pool_bytes(const Cli& shared) {
+  auto client = ControlClient::connect(shared.name);
+  if (!client) return client.error();
+  const auto answer = ask(*client, {{"verb", "status"}});
+  if (!answer) return answer.error();
+  const auto* memory = answer->object.contains("memory") ? &answer->object["memory"] : nullptr;
+  if (memory == nullptr || !memory->is_object() || !memory->contains("pool_bytes") ||
+      !(*memory)["pool_bytes"].is_number_unsigned())
+    return Error{ErrorCode::protocol, "the swarm's status does not say how large its pool is"};
+  return (*memory)["pool_bytes"].get<std::uint64_t>();
+}
+
+/// A file straight into the memory it is handed over in.
+Result<Payload> read_file(Client& client, int fd, std::size_t size, const std::string& name) {
+  Payload payload;
+  auto region = client.allocate(size);
+  if (!region) return with_context(region.error(), name);
+  payload.region = std::move(*region);
+  for (auto rest = payload.region.bytes(); !rest.empty();) {
+    const auto got =
+        posix_call("read " + name, [&] { return ::read(fd, rest.data(), rest.size()); });
+    if (!got) return got.error();
+    if (*got == 0)
+      return Error{ErrorCode::usage, name + ": became shorter while it was read; try again"};
+    rest = rest.subspan(static_cast<std::size_t>(*got));
+  }
+  return payload;
+}
+
+/// A pipe may never end, hence the limit.
+Result<Payload> read_stream(const Cli& shared, int fd, const std::string& name) {
+  const auto limit = pool_bytes(shared);
+  if (!limit) return limit.error();
+  Payload payload;
+  std::array<std::byte, 65536> block;
+  for (;;) {
+    const auto got =
+        posix_call("read " + name, [&] { return ::read(fd, block.data(), block.size()); });
+    if (!got) return got.error();
+    if (*got == 0) return payload;
+    payload.bytes.insert(payload.bytes.end(), block.begin(), block.begin() + *got);
+    if (payload.bytes.size() > *limit)
+      return Error{ErrorCode::too_large, name + ": the payload is larger than the pool of " +
+                                             exact_size_text(*limit) +
+                                             "; raise memory.pool_size, or submit less at a time"};
+  }
+}
+
+Result<Payload> read_payload(const Cli& shared, Client& client, const Options& chosen) {
+  if (!chosen.file) return Payload{};
+  const bool is_standard_input = *chosen.file == "-";
+  const std::string name = is_standard_input ? "standard input" : *chosen.file;
+  UniqueFd opened;
+  if (!is_standard_input) {
+    const auto fd =
+        posix_call("open " + name, [&] { return ::open(name.c_str(), O_RDONLY | O_CLOEXEC); });
+    if (!fd) return fd.error();
+    opened.reset(*fd);
+  }
+  const int fd = is_standard_input ? STDIN_FILENO : opened.get();
+  struct stat there {};
+  if (::fstat(fd, &there) != 0) return system_error(name, errno);
+  if (S_ISDIR(there.st_mode)) return Error{ErrorCode::usage, name + " is a directory"};
+  // Redirected input may stand anywhere in its file, and files in /proc say 0.
+  if (is_standard_input || !S_ISREG(there.st_mode) || there.st_size == 0)
+    return read_stream(shared, fd, name);
+  return read_file(client, fd, static_cast<std::size_t>(there.st_size), name);
+}
+
+Error refusal_of(const TaskResult& result) {
+  std::string text = "the swarm refused the task: ";
+  switch (*result.refusal()) {
+    case ErrorCode::not_found: text += "no agent has this capability"; break;
+    case ErrorCode::too_large: text += "its payload is too large"; break;
+    case ErrorCode::refused: text += "its queue is full, or it is stopping"; break;
+    default: text += name_of(*result.refusal());
+  }
+  if (result.retry_after_ms() > 0)
+    text += "; try again in " + std::to_string(result.retry_after_ms()) + " ms";
+  return Error{*result.refusal(), std::move(text)};
+}
+
+Result<int> print_end(const Cli& shared, const Options& chosen, const TaskResult& result) {
+  if (result.refusal()) return refusal_of(result);
+  const auto bytes = result.bytes();
+  const TaskEnd end{result.task_id(),
+                    std::string(name_of(result.state())),
+                    {bytes.begin(), bytes.end()},
+                    result.attempts()};
+  if (auto printed = print_result(shared, end, chosen.output); !printed) return printed.error();
+  return exit_code_of_state(end.state);
+}
+
+Result<int> wait_and_print(const Cli& shared, const Options& chosen, Client& client) {
+  for (;;) {
+    const auto result = client.next_result(Client::forever);
+    if (!result) return result.error();
+    if (*result) return print_end(shared, chosen, **result);
+  }
+}
+
+/// Leaves as soon as the task is on record: from then on it ends without us.
+Result<int> print_id(const Cli& shared, Client& client, std::uint64_t number) {
+  auto control = ControlClient::connect(shared.name);
+  if (!control) return control.error();
+  const json request{{"verb", "task.find"},
+                     {"client", client.party()},
+                     {"incarnation", client.incarnation()},
+                     {"number", number}};
+  const std::uint64_t deadline = now_ns() + acceptance_ms * ns_per_ms;
+  for (;;) {
+    const auto answer = ask(*control, request);
+    if (answer && answer->object.contains("id")) {
+      const json& id = answer->object["id"];
+      const auto printed = shared.format == OutputFormat::json
+                               ? print_json({{"id", id}, {"state", "accepted"}})
+                               : print(id.dump() + "\n");
+      if (!printed) return printed.error();
+      return to_int(ExitCode::ok);
+    }
+    if (!answer && answer.error().code != ErrorCode::not_found) return answer.error();
+    // Not yet taken from the ring, or refused: then that is the result.
+    const auto result = client.next_result(look_again_ms);
+    if (!result) return result.error();
+    if (*result && (*result)->refusal()) return refusal_of(**result);
+    if (now_ns() >= deadline)
+      return Error{
+          ErrorCode::timed_out,
+          "the swarm did not say within " + std::to_string(acceptance_ms) +
+              " ms that it accepted the task; `microswarm task list` shows whether it did"};
+  }
+}
+
+Result<int> submit(const Cli& shared, const Options& chosen) {
+  auto client = Client::connect(shared.name);
+  if (!client) return client.error();
+  auto payload = read_payload(shared, *client, chosen);
+  if (!payload) return payload.error();
+
+  TaskRequest request;
+  request.capability = chosen.capability;
+  request.priority = chosen.priority;
+  request.timeout_ms = chosen.timeout_ms;
+  request.region = std::move(payload->region);
+  request.payload = payload->bytes;
+  const auto number = client->submit(std::move(request));
+  if (!number) return number.error();
+  return chosen.wait ? wait_and_print(shared, chosen, *client) : print_id(shared, *client, *number);
+}
+
+}  // namespace
+
+void add_task_submit(CLI::App& task, Cli& shared) {
+  static const std::map<std::string, Priority> priorities_by_name{{"critical", Priority::critical},
+                                                                  {"high", Priority::high},
+                                                                  {"normal", Priority::normal},
+                                                                  {"low", Priority::low}};
+  auto* verb = task.add_subcommand("submit",
+                                   "Hand a task in; prints its id, or with --wait its "
+                                   "result and exits as `task wait` does");
+  const auto options = std::make_shared<Options>();
+  verb->add_option("capability", options->capability, "What is to be done")->required();
+  verb->add_option("--file", options->file, "The payload; - is standard input; default: none")
+      ->option_text("FILE");
+  verb->add_option("--priority", options->priority, "critical, high, normal or low")
+      ->transform(CLI::CheckedTransformer(priorities_by_name))
+      ->option_text("PRIORITY");
+  verb->add_option("--timeout-ms", options->timeout_ms,
+                   "From acceptance to the end; 0 = the swarm's default")
+      ->check(CLI::Range(0, 86'400'000))
+      ->option_text("N");
+  auto* wait = verb->add_flag("--wait", options->wait, "Wait for the end and print the result");
+  verb->add_option("--output", options->output, "Write the result to a file instead")
+      ->needs(wait)
+      ->option_text("FILE");
+  add_swarm_options(*verb, shared);
+  verb->callback([&shared, options] {
+    shared.command = [&shared, options] { return submit(shared, *options); };
+  });
+}
+
+}  // namespace micro_swarm::cli
