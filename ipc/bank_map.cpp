@@ -7,6 +7,11 @@ Result<void> BankMap::add(const PartyMessage& mapped, UniqueFd fd) {
   if (mapped.a >= banks_max || mapped.c == 0 || mapped.c > bank_slots_max || mapped.d == 0 ||
       mapped.d > region_bytes_max)
     return Error{ErrorCode::protocol, "bank_mapped: bank, slots or region size out of range", 0};
+  // A new supervisor does not know what its predecessor has shown and shows it again. The mapping
+  // stays where it is: somebody may be reading through it right now.
+  if (const auto known = banks_.find(static_cast<std::uint32_t>(mapped.a));
+      known != banks_.end() && known->second.serial == static_cast<std::uint32_t>(mapped.e))
+    return {};
   Bank bank;
   bank.slots = static_cast<std::uint32_t>(mapped.c);
   bank.region_bytes = mapped.d;

@@ -96,6 +96,8 @@ void ControlVerbs::handle(const json& request, const Reply& reply) {
   } else if (verb == "task.show") {
     TaskId id = 0;
     if (find_task(request, reply, id) != nullptr) reply->finish({{"task", task(task_slot(id))}});
+  } else if (verb == "task.find") {
+    task_find(request, reply);
   } else if (verb == "task.wait") {
     task_wait(request, reply);
   } else if (verb == "task.result") {
@@ -113,7 +115,7 @@ void ControlVerbs::handle(const json& request, const Reply& reply) {
     attach(reply);
   } else {
     reply->fail(usage("unknown verb \"" + verb + "\"; known are status, agent.list, agent.show, "
-                      "task.list, task.show, task.wait, task.result, task.cancel, region.list, "
+                      "task.list, task.show, task.find, task.wait, task.result, task.cancel, region.list, "
                       "events, stop, attach"));
   }
 }
@@ -281,6 +283,23 @@ TaskRecord* ControlVerbs::find_task(const json& request, const Reply& reply, Tas
                           "again (tasks.queue_size says how many are kept)",
                       0});
   return record;
+}
+
+/// Which id a submission got: for a client that does not stay for the result, which would say it.
+void ControlVerbs::task_find(const json& request, const Reply& reply) const {
+  const auto number = request.at("number").get<std::uint64_t>();
+  const auto key = client_key(request.at("client").get<PartyId>(),
+                              request.at("incarnation").get<Incarnation>());
+  for (std::uint32_t slot = 0; slot < parts_.tasks.capacity(); ++slot) {
+    const TaskRecord& record = parts_.tasks.record(slot);
+    const TaskWord word = word_of(record);
+    if (word.state() == TaskState::free || record.request.client_key != key ||
+        record.request.number != number)
+      continue;
+    reply->finish({{"id", make_task_id(slot, word.generation())}});
+    return;
+  }
+  reply->fail(Error{ErrorCode::not_found, "no submission of that client has this number", 0});
 }
 
 void ControlVerbs::task_list(const json& request, const Reply& reply) const {

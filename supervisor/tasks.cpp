@@ -318,8 +318,10 @@ bool Tasks::answered(Peer& agent, const SlotBody& body, MessageInHand in_hand) {
                             record->dispatch_incarnation == attempt.incarnation();
   if (word.state() != TaskState::running || !this_attempt) {
     if (is_terminal(word.state()) && this_attempt &&
-        complete_again(*record, result_hold(slot), body, in_hand))
+        complete_again(*record, result_hold(slot), body, in_hand)) {
+      if (record->notified == 0) notify(slot);
       return true;
+    }
     c_.count(Counter::completions_stale);
     if (token) return tokens_.return_to_sender(token, in_hand);
     in_hand.ring->advance();
@@ -507,9 +509,15 @@ void Tasks::adopt() {
         // Not published: another result may get that number now, and must not pass for this one
         // when the next supervisor looks.
         if (record.notified == 0) record.notice_sequence = 0;
-        if (record.notified != 0)
+        if (record.notified != 0) {
           over.emplace_back(record.finished_ns, slot);
-        else
+          break;
+        }
+        // Not published: its place in the ring may soon be another notice's.
+        record.notice_sequence = 0;
+        // The right to a result that is not in its hold comes again with the answer in hand, and
+        // the notice goes out then.
+        if (record.result_token == 0 || load(result_hold(slot).token) != 0)
           notices_.push_back(slot);
       }
     }

@@ -21,7 +21,7 @@ bool Tokens::release(Hold& hold, MessageInHand in_hand) {
   if (!token.well_formed() || !banks_.outstanding(token)) return drop_malformed(hold, in_hand);
   Peer& owner = c_.peers[token.owner()];
   if (!pass(owner.release_out, hold, Lane::release, owner.id, release_body(), in_hand)) {
-    if (in_hand.ring == nullptr) pending_.push_back(&hold);
+    if (in_hand.ring == nullptr) pending_.push_back({&hold, token.word});
     return false;
   }
   c_.ring(owner);
@@ -63,14 +63,10 @@ bool Tokens::return_to_sender(Token token, MessageInHand in_hand) {
 }
 
 void Tokens::retry() {
-  std::vector<Hold*> again;
+  std::vector<Pending> again;
   again.swap(pending_);
-  for (Hold* hold : again) release(*hold);
-}
-
-void Tokens::adopt(std::span<Hold> stranded) {
-  for (Hold& hold : stranded)
-    if (load(hold.token) != 0) release(hold);
+  for (const Pending& entry : again)
+    if (load(entry.hold->token) == entry.token) release(*entry.hold);
 }
 
 Hold* Tokens::free_transit_hold() {

@@ -4,7 +4,6 @@
 // parties that are not linked with a region's owner. Never waits: what finds no space stays in its
 // hold and is tried again.
 
-#include <span>
 #include <vector>
 
 #include "ipc/transfer.hpp"
@@ -31,8 +30,6 @@ class Tokens {
 
   void retry();
   bool has_pending() const { return !pending_.empty(); }
-  /// After adoption: whatever lies in transit holds and heir areas goes home.
-  void adopt(std::span<Hold> stranded);
 
  private:
   Hold* free_transit_hold();
@@ -41,7 +38,11 @@ class Tokens {
 
   SupervisorContext& c_;
   Banks& banks_;
-  std::vector<Hold*> pending_;
+  struct Pending {
+    Hold* hold;
+    std::uint64_t token;  ///< the hold may be another's by the time it is tried again
+  };
+  std::vector<Pending> pending_;
 };
 
 }  // namespace micro_swarm

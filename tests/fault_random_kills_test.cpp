@@ -98,8 +98,13 @@ level = "warn"
       }
       const auto expected = payload_of(at->second);
       const auto got = (*result)->bytes();
-      if (!(*result)->is_done() || !std::equal(got.begin(), got.end(), expected.begin(), expected.end()))
+      if (!(*result)->is_done() || !std::equal(got.begin(), got.end(), expected.begin(), expected.end())) {
         ++wrong;
+        BOOST_TEST_MESSAGE("task " << at->second << " of " << expected.size() << " bytes ended "
+                           << static_cast<int>((*result)->state()) << " with " << got.size()
+                           << " bytes after " << (*result)->attempts() << " attempts"
+                           << ((*result)->is_done() ? "" : ": " + std::string((*result)->text())));
+      }
       open.erase(at);
       ++ended;
       if (ended >= next_fault && submitted < tasks) {

@@ -2,6 +2,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <map>
 #include <memory>
@@ -21,7 +22,8 @@ namespace {
 
 /// From the submission to hearing what became of it.
 constexpr std::uint32_t acceptance_ms = 10'000;
-constexpr std::uint32_t look_again_ms = 2;
+constexpr std::uint32_t look_again_first_ms = 1;
+constexpr std::uint32_t look_again_last_ms = 100;
 
 struct Options {
   std::string capability;
@@ -147,7 +149,8 @@ Result<int> print_id(const Cli& shared, Client& client, std::uint64_t number) {
                      {"incarnation", client.incarnation()},
                      {"number", number}};
   const std::uint64_t deadline = now_ns() + acceptance_ms * ns_per_ms;
-  for (;;) {
+  for (std::uint32_t delay_ms = look_again_first_ms;;
+       delay_ms = std::min(2 * delay_ms, look_again_last_ms)) {
     const auto answer = ask(*control, request);
     if (answer && answer->object.contains("id")) {
       const json& id = answer->object["id"];
@@ -159,7 +162,7 @@ Result<int> print_id(const Cli& shared, Client& client, std::uint64_t number) {
     }
     if (!answer && answer.error().code != ErrorCode::not_found) return answer.error();
     // Not yet taken from the ring, or refused: then that is the result.
-    const auto result = client.next_result(look_again_ms);
+    const auto result = client.next_result(delay_ms);
     if (!result) return result.error();
     if (*result && (*result)->refusal()) return refusal_of(**result);
     if (now_ns() >= deadline)
