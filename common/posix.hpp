@@ -78,8 +78,8 @@ Result<std::pair<UniqueFd, UniqueFd>> seqpacket_pair();
 /// A second descriptor of the same open file, CLOEXEC.
 Result<UniqueFd> duplicate(int fd);
 
-int pidfd_open(pid_t pid) noexcept;                        // -1 + errno
-int pidfd_send_signal(int pidfd, int signal) noexcept;     // -1 + errno
+int pidfd_open(pid_t pid) noexcept;                     // -1 + errno
+int pidfd_send_signal(int pidfd, int signal) noexcept;  // -1 + errno
 pid_t gettid_now() noexcept;
 
 }  // namespace micro_swarm

@@ -12,15 +12,15 @@ namespace micro_swarm {
 
 /// What went wrong, in terms a caller can act on. Each code has one documented exit code.
 enum class ErrorCode {
-  system,        ///< a system call failed; `sys_errno` says how
-  usage,         ///< the caller's arguments make no sense
-  config,        ///< configuration file: unknown key, wrong type, out of range
-  not_running,   ///< no swarm there
-  refused,       ///< well formed, but not now or not here (full, quota, version, duplicate name)
-  protocol,      ///< a peer sent something malformed
-  not_found,     ///< no such task, agent, capability
-  model,         ///< missing or corrupt model, or input that does not fit it
-  too_large,     ///< larger than the pool, a message or a table
+  system,       ///< a system call failed; `sys_errno` says how
+  usage,        ///< the caller's arguments make no sense
+  config,       ///< configuration file: unknown key, wrong type, out of range
+  not_running,  ///< no swarm there
+  refused,      ///< well formed, but not now or not here (full, quota, version, duplicate name)
+  protocol,     ///< a peer sent something malformed
+  not_found,    ///< no such task, agent, capability
+  model,        ///< missing or corrupt model, or input that does not fit it
+  too_large,    ///< larger than the pool, a message or a table
   timed_out,
   cancelled,
   dead_letter,

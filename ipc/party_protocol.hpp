@@ -20,25 +20,25 @@ inline constexpr std::uint32_t party_protocol_version = 1;
 
 enum class PartyMessageKind : std::uint32_t {
   // supervisor -> party
-  welcome = 1,  ///< first message. party, incarnation, a = the pool's region_bytes, c = the
-                ///< predecessor's incarnation or 0; d, e = how many messages of the supervisor's
-                ///< data and release rings to this party id are consumed already: where a party
-                ///< without predecessor starts (cursor {1, d} and {1, e}); fds: supervisor segment
-                ///< (read-only), supervisor's eventfd, [predecessor's segment (read-only)]
-  refused,        ///< a = ErrorCode; text; the socket is closed after it
-  bank_granted,   ///< a = request, b = bank, c = slots, d = region_bytes, e = serial
-  bank_refused,   ///< a = request; text: why (pool full)
-  bank_live,      ///< a = bank: kept; the owner may allocate from it
-  bank_mapped,    ///< a = bank, c = slots, d = region_bytes, e = serial; fd: another party's bank,
-                  ///< read-only. Rows are used again: whoever follows a token compares the serial
-                  ///< of its mapping with banks[a].serial in the supervisor's tables, and waits for
-                  ///< the next bank_mapped when they differ
-  bank_dropped,   ///< a = bank: unmap it when idle
-  cancel,         ///< a = task: stop it if you still run it
-  probe,          ///< a = number: answer with pong from the control thread
-  new_supervisor, ///< a = epoch: repeat requests that were not answered
-  drain,          ///< finish what runs, then exit 0
-  trim,           ///< others need memory: return every bank of which no token is out
+  welcome = 1,   ///< first message. party, incarnation, a = the pool's region_bytes, c = the
+                 ///< predecessor's incarnation or 0; d, e = how many messages of the supervisor's
+                 ///< data and release rings to this party id are consumed already: where a party
+                 ///< without predecessor starts (cursor {1, d} and {1, e}); fds: supervisor segment
+                 ///< (read-only), supervisor's eventfd, [predecessor's segment (read-only)]
+  refused,       ///< a = ErrorCode; text; the socket is closed after it
+  bank_granted,  ///< a = request, b = bank, c = slots, d = region_bytes, e = serial
+  bank_refused,  ///< a = request; text: why (pool full)
+  bank_live,     ///< a = bank: kept; the owner may allocate from it
+  bank_mapped,   ///< a = bank, c = slots, d = region_bytes, e = serial; fd: another party's bank,
+                 ///< read-only. Rows are used again: whoever follows a token compares the serial
+                 ///< of its mapping with banks[a].serial in the supervisor's tables, and waits for
+                 ///< the next bank_mapped when they differ
+  bank_dropped,  ///< a = bank: unmap it when idle
+  cancel,        ///< a = task: stop it if you still run it
+  probe,         ///< a = number: answer with pong from the control thread
+  new_supervisor,  ///< a = epoch: repeat requests that were not answered
+  drain,           ///< finish what runs, then exit 0
+  trim,            ///< others need memory: return every bank of which no token is out
   // party -> supervisor
   registered = 64,  ///< a = party_protocol_version; fds: segment, bell page
   bank_request,     ///< a = request, b = slots wanted, c = region_bytes (0 = the pool's)

@@ -23,7 +23,10 @@ class BasicRingWriter {
   /// by a predecessor, else 0. `cursor` is the consumer's word; `incarnation` is the producer's.
   BasicRingWriter(Slots slots, std::uint32_t slot_count, const CursorWord* cursor,
                   Incarnation incarnation, std::uint64_t sent = 0) noexcept
-      : slots_(slots), mask_(slot_count - 1), cursor_(cursor), incarnation_(incarnation),
+      : slots_(slots),
+        mask_(slot_count - 1),
+        cursor_(cursor),
+        incarnation_(incarnation),
         sent_(sent) {}
 
   /// Sequence the next message will have, or 0 when the ring is full.
@@ -117,7 +120,9 @@ class BasicRingReader {
   BasicRingReader() noexcept = default;
   /// Starts where `cursor` stands; the caller has set it to {incarnation of the slots' owner, n}.
   BasicRingReader(Slots slots, std::uint32_t slot_count, CursorWord* cursor) noexcept
-      : slots_(slots), mask_(slot_count - 1), cursor_(cursor),
+      : slots_(slots),
+        mask_(slot_count - 1),
+        cursor_(cursor),
         at_(Cursor{Atomics::load_relaxed(*cursor)}) {}
 
   explicit operator bool() const noexcept { return slots_ != nullptr; }

@@ -2,8 +2,8 @@
 
 // Nameless shared memory: memfds with seals, mapped once.
 
-#include <cstdint>
 #include <boost/interprocess/mapped_region.hpp>
+#include <cstdint>
 #include <span>
 
 #include "common/posix.hpp"

@@ -112,7 +112,8 @@ SettleCounts settle_in_place(std::span<Hold> holds, Word& in_hand_word, CursorRo
     // Looked at anew for every hold: an earlier line of this loop may have moved the cursor.
     const auto in_hand = unfinished(receiver, in_hand_word, cursors, maps);
     const bool mine = in_hand && in_hand->token == token;
-    if (gone_with(sender, sender_incarnation, token, Via{load(hold.via)}, region_word(token), maps)) {
+    if (gone_with(sender, sender_incarnation, token, Via{load(hold.via)}, region_word(token),
+                  maps)) {
       if (mine) {
         Word* cursor = cursor_of(cursors, in_hand->in_hand);
         const Cursor at{load(*cursor)};

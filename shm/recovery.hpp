@@ -79,9 +79,9 @@ Inheritance inherit(const DeadParty& d, const Heir& f, std::span<const RegionInd
 /// `sender` is whose rings the holds are passed on. `receiver` is whose rings `cursors` belong to:
 /// the same party, except for an heir area, which receives as the dead and sends as the supervisor.
 struct SettleCounts {
-  std::uint32_t finished = 0;   ///< had left: hold emptied
+  std::uint32_t finished = 0;     ///< had left: hold emptied
   std::uint32_t redelivered = 0;  ///< will be received again: hold emptied
-  std::uint32_t retried = 0;    ///< still held: via cleared
+  std::uint32_t retried = 0;      ///< still held: via cleared
 };
 SettleCounts settle_in_place(std::span<Hold> holds, Word& in_hand, CursorRow* cursors,
                              PartyId sender, Incarnation sender_incarnation, PartyId receiver,

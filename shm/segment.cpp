@@ -95,8 +95,8 @@ Result<Segment> Segment::attach_party(UniqueFd fd, PartyId party, Incarnation in
   auto mapping = Mapping::map(fd.get(), layout.size_bytes, Mapping::Access::read_only);
   if (!mapping) return with_context(mapping.error(), "mapping a party's segment");
   Segment segment(std::move(fd), std::move(*mapping), layout);
-  if (auto ok = check_header(segment.view().header(), SegmentKind::party, party, incarnation,
-                             layout);
+  if (auto ok =
+          check_header(segment.view().header(), SegmentKind::party, party, incarnation, layout);
       !ok)
     return ok.error();
   return segment;

@@ -39,13 +39,13 @@ struct SegmentHeader {
   std::uint32_t hold_count;
   std::uint32_t task_capacity;  ///< supervisor only, else 0
 
-  alignas(64) Word asleep;  ///< 1 = parked on its bell; senders must ring
+  alignas(64) Word asleep;    ///< 1 = parked on its bell; senders must ring
   alignas(64) Word progress;  ///< grows while the work thread gets on
   Word state;                 ///< PartyState
   Word task_in_hand;          ///< TaskId the work thread runs, 0 = none
   Word tasks_completed;
   Word tasks_failed;
-  Word messages_malformed;  ///< input that failed its checks and was dropped
+  Word messages_malformed;   ///< input that failed its checks and was dropped
   alignas(64) Word in_hand;  ///< InHand of the work thread
 };
 static_assert(std::is_standard_layout_v<SegmentHeader>);
@@ -112,7 +112,9 @@ struct SegmentLayout {
   }
 };
 
-constexpr std::uint64_t page_up(std::uint64_t bytes) { return (bytes + 4095) & ~std::uint64_t{4095}; }
+constexpr std::uint64_t page_up(std::uint64_t bytes) {
+  return (bytes + 4095) & ~std::uint64_t{4095};
+}
 
 constexpr SegmentLayout segment_layout(PartyId owner, std::uint32_t hold_count,
                                        std::uint64_t extension_bytes) {

@@ -13,10 +13,10 @@ namespace micro_swarm {
 /// know to adopt a running party. Stored before the act they announce ("intent before effect").
 enum class PartyPhase : std::uint32_t {
   none = 0,
-  starting,   ///< asked for; its socket is kept by root; not yet registered
-  live,       ///< registered, roster published
-  succeeding, ///< dead; its successor is being prepared or waits for its backoff
-  gave_up,    ///< dead and not restarted: the supervisor is its heir
+  starting,    ///< asked for; its socket is kept by root; not yet registered
+  live,        ///< registered, roster published
+  succeeding,  ///< dead; its successor is being prepared or waits for its backoff
+  gave_up,     ///< dead and not restarted: the supervisor is its heir
 };
 struct PartyRow {
   Word roster;  ///< RosterWord
@@ -54,10 +54,10 @@ struct BankWord {
 };
 struct BankRow {
   Word word;
-  std::uint32_t slots;      ///< 1..bank_slots_max
-  std::uint32_t serial;     ///< times this row was used: start of its generations
+  std::uint32_t slots;   ///< 1..bank_slots_max
+  std::uint32_t serial;  ///< times this row was used: start of its generations
   std::uint64_t region_bytes;
-  std::uint64_t request;    ///< the owner's request number: granting is idempotent
+  std::uint64_t request;  ///< the owner's request number: granting is idempotent
 };
 static_assert(sizeof(BankRow) == 32);
 
@@ -122,11 +122,11 @@ struct TemplateRow {
 inline constexpr std::uint32_t template_rows = 64;
 
 struct SupervisorTables {
-  Word epoch;           ///< how many supervisors this swarm has had
-  Word spin_ns;         ///< how long a waiter may spin right now; 0 when the cores are oversubscribed
-  Word accepting;       ///< 1 = submissions are welcome; 0 = draining
-  Word region_bytes;    ///< the pool's region size
-  Word pool_regions;    ///< the pool's budget
+  Word epoch;         ///< how many supervisors this swarm has had
+  Word spin_ns;       ///< how long a waiter may spin right now; 0 when the cores are oversubscribed
+  Word accepting;     ///< 1 = submissions are welcome; 0 = draining
+  Word region_bytes;  ///< the pool's region size
+  Word pool_regions;  ///< the pool's budget
   Word leased_regions;
   Word root_pid;
   Word supervisor_pid;

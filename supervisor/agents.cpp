@@ -71,17 +71,18 @@ nlohmann::json last_flight_events(const SegmentView& segment) {
   const std::uint64_t shown = std::min<std::uint64_t>(count, flight_events_in_certificate);
   for (std::uint64_t n = count - shown; n < count; ++n) {
     const FlightEvent event = recorder.events[n % flight_events_max];
-    events.push_back({{"time_ns", event.time_ns},
-                      {"event", name_of(event.code)},
-                      {"subject", event.subject}});
+    events.push_back(
+        {{"time_ns", event.time_ns}, {"event", name_of(event.code)}, {"subject", event.subject}});
   }
   return events;
 }
 }  // namespace
 
-Agents::Agents(SupervisorContext& context, Parties& parties, Tasks& tasks,
-               Succession& succession)
-    : c_(context), parties_(parties), tasks_(tasks), succession_(succession),
+Agents::Agents(SupervisorContext& context, Parties& parties, Tasks& tasks, Succession& succession)
+    : c_(context),
+      parties_(parties),
+      tasks_(tasks),
+      succession_(succession),
       strays_(context.root_pid) {
   // The same names in the same order give the same numbers to every supervisor.
   auto& names = c_.tables().capabilities;
@@ -253,8 +254,8 @@ void Agents::template_died(std::uint32_t number, int status) {
   // Its last words (load_failed, answers to spawn requests) may still be in the socket.
   while (t.socket) {
     TemplateMessage message;
-    ReceivedMessage got = receive_with_fds(t.socket->native_handle(),
-                                           std::as_writable_bytes(std::span(&message, 1)));
+    ReceivedMessage got =
+        receive_with_fds(t.socket->native_handle(), std::as_writable_bytes(std::span(&message, 1)));
     if (got.size != static_cast<ssize_t>(sizeof message)) break;
     template_said(number, message, UniqueFd(got.fd_count > 0 ? got.fds[0] : -1));
   }
@@ -264,8 +265,8 @@ void Agents::template_died(std::uint32_t number, int status) {
   row.pid = 0;
   const bool failed = row.phase == TemplatePhase::failed;
   if (!failed)
-    c_.events.add("template_died", {{"kind", c_.config.agents[number].name},
-                                    {"status", text_of_status(status)}});
+    c_.events.add("template_died",
+                  {{"kind", c_.config.agents[number].name}, {"status", text_of_status(status)}});
   std::vector<PartyId> asked;
   asked.swap(t.asked);
   if (failed || stopping_) return;
@@ -397,8 +398,7 @@ void Agents::died(Peer& agent) {
 
 void Agents::settle(Peer& agent) {
   const RosterWord roster = c_.roster(agent.id);
-  const bool was_live =
-      roster == RosterWord::make(RosterState::live, c_.row(agent.id).incarnation);
+  const bool was_live = roster == RosterWord::make(RosterState::live, c_.row(agent.id).incarnation);
   if (was_live && agent.linked) {
     // All it has said counts before it is decided what it had not finished.
     bool blocked = false;
@@ -437,8 +437,8 @@ void Agents::after_death(Peer& agent) {
     row.phase = phase_of(PartyPhase::gave_up);
     return;
   }
-  const RestartDecision decision = restarts_[agent.id].died(
-      c_.config.supervision, exit_kind(agent), now - born, now, random_unit());
+  const RestartDecision decision = restarts_[agent.id].died(c_.config.supervision, exit_kind(agent),
+                                                            now - born, now, random_unit());
   switch (decision.kind) {
     case RestartDecision::Kind::leave: return give_up(agent, "ended, not to be restarted");
     case RestartDecision::Kind::give_up:
@@ -530,9 +530,8 @@ void Agents::tick(std::uint64_t now) {
 
 void Agents::sweep_strays() {
   for (std::uint32_t k = 0; k < c_.config.agents.size(); ++k)
-    if (!templates_[k].asked.empty() ||
-        (c_.tables().templates[k].phase == TemplatePhase::loading &&
-         c_.tables().templates[k].pid == 0))
+    if (!templates_[k].asked.empty() || (c_.tables().templates[k].phase == TemplatePhase::loading &&
+                                         c_.tables().templates[k].pid == 0))
       return;  // somebody is being born whose pid is not known yet: later
   sweep_due_ = false;
   const unsigned killed = strays_.sweep([this](pid_t pid) {
@@ -608,8 +607,8 @@ void Agents::adopt(const FdStore& fds) {
       if (c_.roster(p).state() == RosterState::heir_is_supervisor) succession_.consume_as(agent);
       continue;
     }
-    const bool running = row.phase == phase_of(PartyPhase::live) ||
-                         row.phase == phase_of(PartyPhase::starting);
+    const bool running =
+        row.phase == phase_of(PartyPhase::live) || row.phase == phase_of(PartyPhase::starting);
     const int socket = fds.get(fd_key::party_socket + p);
     const int pidfd = fds.get(fd_key::pidfd + p);
     if (!running) {

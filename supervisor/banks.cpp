@@ -32,8 +32,9 @@ void Banks::adopt(const std::function<int(std::uint32_t bank)>& kept) {
       memory_[bank] = UniqueFd(fd);
       // Root had it, the row does not say so yet: the store that was missing.
       if (state == BankState::reserved)
-        store(row.word, BankWord::make(BankState::live, word_of(row).owner(),
-                                       word_of(row).incarnation()).word);
+        store(
+            row.word,
+            BankWord::make(BankState::live, word_of(row).owner(), word_of(row).incarnation()).word);
     }
   }
   next_row_ = rows_used_ % banks_max;
@@ -109,8 +110,8 @@ void Banks::requested(Peer& peer, const PartyMessage& message) {
     if (!refused_since_return_)  // once per shortage: whoever holds idle memory gives it back
       for (Peer& other : c_.peers)
         if (other.linked && !other.dead && other.id != peer.id)
-          c_.send(other, PartyMessage{PartyMessageKind::trim, other.id,
-                                      c_.row(other.id).incarnation});
+          c_.send(other,
+                  PartyMessage{PartyMessageKind::trim, other.id, c_.row(other.id).incarnation});
     refused_since_return_ = true;
     return refuse("pool full: " + std::to_string(leased_regions_) + " of " +
                   std::to_string(budget) + " regions are leased");

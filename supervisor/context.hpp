@@ -18,8 +18,13 @@ namespace micro_swarm {
 struct SupervisorContext {
   SupervisorContext(const Config& configuration, SegmentView own_segment, int own_segment_fd,
                     int root_socket, pid_t root_process, std::uint64_t supervisor_epoch)
-      : config(configuration), segment(own_segment), segment_fd(own_segment_fd),
-        root(root_socket), root_pid(root_process), epoch(supervisor_epoch), events(supervisor_epoch) {
+      : config(configuration),
+        segment(own_segment),
+        segment_fd(own_segment_fd),
+        root(root_socket),
+        root_pid(root_process),
+        epoch(supervisor_epoch),
+        events(supervisor_epoch) {
     for (PartyId p = 0; p < parties_max; ++p) peers[p].id = p;
   }
 

@@ -114,9 +114,11 @@ void ControlVerbs::handle(const json& request, const Reply& reply) {
   } else if (verb == "attach") {
     attach(reply);
   } else {
-    reply->fail(usage("unknown verb \"" + verb + "\"; known are status, agent.list, agent.show, "
-                      "task.list, task.show, task.find, task.wait, task.result, task.cancel, region.list, "
-                      "events, stop, attach"));
+    reply->fail(
+        usage("unknown verb \"" + verb +
+              "\"; known are status, agent.list, agent.show, "
+              "task.list, task.show, task.find, task.wait, task.result, task.cancel, region.list, "
+              "events, stop, attach"));
   }
 }
 
@@ -125,7 +127,8 @@ void ControlVerbs::handle(const json& request, const Reply& reply) {
 json ControlVerbs::status() const {
   const SupervisorContext& c = parts_.c;
   const SupervisorTables& tables = c.tables();
-  json agents = {{"configured", 0}, {"live", 0}, {"starting", 0}, {"restarting", 0}, {"gave_up", 0}};
+  json agents = {
+      {"configured", 0}, {"live", 0}, {"starting", 0}, {"restarting", 0}, {"gave_up", 0}};
   for (PartyId p = 0; p < agents_max; ++p) {
     const auto phase = static_cast<PartyPhase>(c.row(p).phase);
     if (phase == PartyPhase::none) continue;
@@ -200,9 +203,8 @@ json ControlVerbs::agent(PartyId p, bool whole) const {
   if (live) {
     const SegmentHeader& header = peer.segment.view().header();
     answer["uptime_ms"] = (now_ns() - row.live_ns) / ns_per_ms;
-    answer["activity"] = load(header.state) == static_cast<std::uint64_t>(PartyState::busy)
-                             ? "busy"
-                             : "idle";
+    answer["activity"] =
+        load(header.state) == static_cast<std::uint64_t>(PartyState::busy) ? "busy" : "idle";
     answer["tasks"] = load(header.tasks_completed);
     answer["failed"] = load(header.tasks_failed);
     answer["malformed"] = load(header.messages_malformed);
@@ -211,8 +213,7 @@ json ControlVerbs::agent(PartyId p, bool whole) const {
   answer["capabilities"] = spec.capabilities;
   if (!spec.model.empty()) answer["model"] = spec.model.string();
   if (!spec.command.empty()) answer["command"] = spec.command;
-  if (phase == PartyPhase::gave_up)
-    answer["give_up_reason"] = parts_.agents.give_up_reason(p);
+  if (phase == PartyPhase::gave_up) answer["give_up_reason"] = parts_.agents.give_up_reason(p);
   if (live && load(peer.segment.view().header().task_in_hand) != 0)
     answer["task_in_hand"] = load(peer.segment.view().header().task_in_hand);
   answer["death_certificates"] = json(parts_.agents.certificates(p));
@@ -232,7 +233,8 @@ void ControlVerbs::agent_show(const json& request, const Reply& reply) const {
   if (id >= agents_max || parts_.c.row(static_cast<PartyId>(id)).phase ==
                               static_cast<std::uint32_t>(PartyPhase::none)) {
     reply->fail(Error{ErrorCode::not_found,
-                      "no agent " + std::to_string(id) + "; `microswarm agent list` shows them", 0});
+                      "no agent " + std::to_string(id) + "; `microswarm agent list` shows them",
+                      0});
     return;
   }
   reply->finish({{"agent", agent(static_cast<PartyId>(id), true)}});
@@ -288,8 +290,8 @@ TaskRecord* ControlVerbs::find_task(const json& request, const Reply& reply, Tas
 /// Which id a submission got: for a client that does not stay for the result, which would say it.
 void ControlVerbs::task_find(const json& request, const Reply& reply) const {
   const auto number = request.at("number").get<std::uint64_t>();
-  const auto key = client_key(request.at("client").get<PartyId>(),
-                              request.at("incarnation").get<Incarnation>());
+  const auto key =
+      client_key(request.at("client").get<PartyId>(), request.at("incarnation").get<Incarnation>());
   for (std::uint32_t slot = 0; slot < parts_.tasks.capacity(); ++slot) {
     const TaskRecord& record = parts_.tasks.record(slot);
     const TaskWord word = word_of(record);
@@ -352,15 +354,15 @@ void ControlVerbs::task_wait(const json& request, const Reply& reply) {
   const auto timeout_ms = request.value("timeout_ms", std::uint64_t{0});
   if (timeout_ms == 0) return;
   timer->expires_after(std::chrono::milliseconds(timeout_ms));
-  timer->async_wait([this, reply, slot, waiter, id, timeout_ms,
-                     timer](boost::system::error_code ec) {
-    if (ec) return;
-    parts_.tasks.stop_waiting(slot, waiter);
-    reply->fail(Error{ErrorCode::timed_out,
-                      "task " + std::to_string(id) + " has not ended in " +
-                          std::to_string(timeout_ms) + " ms; it goes on",
-                      0});
-  });
+  timer->async_wait(
+      [this, reply, slot, waiter, id, timeout_ms, timer](boost::system::error_code ec) {
+        if (ec) return;
+        parts_.tasks.stop_waiting(slot, waiter);
+        reply->fail(Error{ErrorCode::timed_out,
+                          "task " + std::to_string(id) + " has not ended in " +
+                              std::to_string(timeout_ms) + " ms; it goes on",
+                          0});
+      });
 }
 
 void ControlVerbs::task_result(const json& request, const Reply& reply) {
@@ -377,8 +379,8 @@ void ControlVerbs::task_result(const json& request, const Reply& reply) {
   }
   json answer = {{"task", task(slot)}};
   if (record->result_token == 0) {
-    answer["inline_base64"] = base64_encode(
-        std::as_bytes(std::span(record->result_inline, record->result_inline_bytes)));
+    answer["inline_base64"] =
+        base64_encode(std::as_bytes(std::span(record->result_inline, record->result_inline_bytes)));
     reply->finish(std::move(answer));
     return;
   }
@@ -444,11 +446,12 @@ void ControlVerbs::region_list(const Reply& reply) const {
                          {"region_bytes", row.region_bytes}});
     }
   });
-  reply->finish({{"pool_regions", parts_.c.config.memory.pool_size / parts_.c.config.memory.region_size},
-                 {"leased_regions", parts_.banks.leased()},
-                 {"regions_in_use", regions.size()},
-                 {"banks", std::move(banks)},
-                 {"regions", std::move(regions)}});
+  reply->finish(
+      {{"pool_regions", parts_.c.config.memory.pool_size / parts_.c.config.memory.region_size},
+       {"leased_regions", parts_.banks.leased()},
+       {"regions_in_use", regions.size()},
+       {"banks", std::move(banks)},
+       {"regions", std::move(regions)}});
 }
 
 // ---- events ----
@@ -462,8 +465,7 @@ void ControlVerbs::events(const json& request, const Reply& reply) {
     return;
   }
   EventLog& log = parts_.c.events;
-  const std::uint64_t follower =
-      log.follow([reply](const json& event) { reply->send(event); });
+  const std::uint64_t follower = log.follow([reply](const json& event) { reply->send(event); });
   reply->on_gone([&log, follower] { log.unfollow(follower); });
 }
 

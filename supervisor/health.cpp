@@ -18,8 +18,7 @@ HealthAction judge(const HealthView& view, std::uint64_t now_ns, std::uint64_t h
   if (view.progress != view.progress_seen && view.probe_sent_ns == 0)
     return HealthAction::progressed;
   if (view.probe_sent_ns != 0)
-    return now_ns - view.probe_sent_ns >= hang_timeout_ns ? HealthAction::kill
-                                                          : HealthAction::none;
+    return now_ns - view.probe_sent_ns >= hang_timeout_ns ? HealthAction::kill : HealthAction::none;
   if (view.busy && now_ns - view.progress_at_ns >= hang_timeout_ns / 3) return HealthAction::probe;
   if (view.idle_probe_due) return HealthAction::probe;
   return HealthAction::none;
@@ -56,8 +55,7 @@ void Health::tick(std::uint64_t now, std::uint64_t lag_ns) {
         agent.progress_at_ns = now;
         break;
       case HealthAction::probe: {
-        PartyMessage probe{PartyMessageKind::probe, p, c_.row(p).incarnation,
-                           ++agent.probe_number};
+        PartyMessage probe{PartyMessageKind::probe, p, c_.row(p).incarnation, ++agent.probe_number};
         agent.probe_sent_ns = now;
         c_.send(agent, probe);
         break;

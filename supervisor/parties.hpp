@@ -15,9 +15,9 @@ class Parties {
  public:
   /// What the layers above want to hear.
   struct Listener {
-    std::function<void(Peer&)> published;         ///< the life is live now
-    std::function<void(Peer&)> socket_closed;     ///< EOF or a reset
-    std::function<void(Peer&)> exited;            ///< its pidfd says so
+    std::function<void(Peer&)> published;      ///< the life is live now
+    std::function<void(Peer&)> socket_closed;  ///< EOF or a reset
+    std::function<void(Peer&)> exited;         ///< its pidfd says so
     std::function<void(Peer&, const std::string& why)> misbehaved;
     std::function<void(Peer&, std::uint64_t number)> pong;
   };

@@ -1,7 +1,8 @@
 #pragma once
 
 // What the supervisor's process knows of one party beside the shared tables: descriptors, mappings,
-// ring ends, and how it seems to be. All of it can be made anew from root's fd store and the tables.
+// ring ends, and how it seems to be. All of it can be made anew from root's fd store and the
+// tables.
 
 #include <bitset>
 #include <boost/asio/posix/stream_descriptor.hpp>

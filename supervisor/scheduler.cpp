@@ -82,9 +82,7 @@ void Scheduler::step(const SchedulerEvent& event, std::uint64_t now_ns,
       agent.in_flight = 0;
       break;
     }
-    case Kind::tick:
-      expire(now_ns, actions);
-      break;
+    case Kind::tick: expire(now_ns, actions); break;
   }
 }
 

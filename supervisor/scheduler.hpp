@@ -29,13 +29,13 @@ using CapabilitySet = std::bitset<capabilities_max>;
 
 struct SchedulerEvent {
   enum class Kind : std::uint8_t {
-    task_ready,     ///< task, capability, priority, deadline_ns (0 = none); also a re-run
-    task_withdrawn, ///< task: cancelled while it was ready
-    task_adopted,   ///< task, agent, deadline_ns: running already, as a new supervisor found it
-    attempt_ended,  ///< task, agent: the agent is free for another
-    agent_up,       ///< agent, capabilities
-    agent_down,     ///< agent: its attempts are over (task_ready follows for those to run again)
-    tick,           ///< time has passed
+    task_ready,      ///< task, capability, priority, deadline_ns (0 = none); also a re-run
+    task_withdrawn,  ///< task: cancelled while it was ready
+    task_adopted,    ///< task, agent, deadline_ns: running already, as a new supervisor found it
+    attempt_ended,   ///< task, agent: the agent is free for another
+    agent_up,        ///< agent, capabilities
+    agent_down,      ///< agent: its attempts are over (task_ready follows for those to run again)
+    tick,            ///< time has passed
   };
   Kind kind{};
   TaskId task = 0;
@@ -48,8 +48,8 @@ struct SchedulerEvent {
 
 struct SchedulerAction {
   enum class Kind : std::uint8_t {
-    dispatch,       ///< task to agent; counted as in flight from now on
-    deadline_passed ///< task, ready or running: time it out
+    dispatch,        ///< task to agent; counted as in flight from now on
+    deadline_passed  ///< task, ready or running: time it out
   };
   Kind kind{};
   TaskId task = 0;
@@ -118,8 +118,8 @@ class Scheduler {
   std::vector<Node> nodes_;
   std::array<std::array<Queue, priorities>, capabilities_max> queues_;
   std::array<Agent, agents_max> agents_;
-  std::array<std::uint32_t, capabilities_max> able_{};      // live agents
-  std::array<std::uint32_t, capabilities_max> open_{};      // live agents with credit left
+  std::array<std::uint32_t, capabilities_max> able_{};  // live agents
+  std::array<std::uint32_t, capabilities_max> open_{};  // live agents with credit left
   std::array<std::vector<PartyId>, capabilities_max> able_agents_;
   std::array<std::uint32_t, capabilities_max> turn_{};
   std::priority_queue<Deadline, std::vector<Deadline>, std::greater<>> deadlines_;

@@ -31,8 +31,7 @@ std::uint32_t Succession::drain(Peer& peer, std::uint32_t max, bool& blocked) {
   }
   while (taken < max && peer.data_in.ready()) {
     const SlotBody body = peer.data_in.front();
-    const MessageInHand in_hand =
-        take_in_hand(peer.data_in, in_hand_word, Lane::data, peer.id);
+    const MessageInHand in_hand = take_in_hand(peer.data_in, in_hand_word, Lane::data, peer.id);
     bool done = true;
     if (is_client(peer.id) && body.kind == static_cast<std::uint16_t>(MessageKind::submit)) {
       done = tasks_.submitted(peer, body, in_hand);
@@ -66,15 +65,18 @@ void Succession::become_heir(Peer& peer) {
     for (Hold& hold : area.holds)
       if (load(hold.token) != 0) store(hold.token, 0);
     const auto regions = banks_.regions_of(p);
-    DeadParty d{p, roster.incarnation(), dead.holds(), dead.hold_count(),
+    DeadParty d{p,
+                roster.incarnation(),
+                dead.holds(),
+                dead.hold_count(),
                 reinterpret_cast<const CursorRow*>(&dead.cursor(0, Lane::data)),
-                &dead.header().in_hand, &dead.region(0)};
+                &dead.header().in_hand,
+                &dead.region(0)};
     Heir f{area.holds, party_holds_max, area.cursors, &area.in_hand, c_.tables().heir_regions};
     inherit(d, f, regions, maps());
     banks_.heir_of(p);
   }
-  store(row.roster,
-        RosterWord::make(RosterState::heir_is_supervisor, roster.incarnation()).word);
+  store(row.roster, RosterWord::make(RosterState::heir_is_supervisor, roster.incarnation()).word);
   row.phase = static_cast<std::uint32_t>(PartyPhase::gave_up);
   peer.linked = false;
   consume_as(peer);
@@ -122,19 +124,17 @@ void Succession::consume_as(Peer& peer) {
         break;
       }
     if (hold == nullptr) break;  // all waiting for space at their owners: tried again by the tick
-    const MessageInHand in_hand =
-        take_in_hand(data, area.in_hand, Lane::data, supervisor_party);
+    const MessageInHand in_hand = take_in_hand(data, area.in_hand, Lane::data, supervisor_party);
     take_token(*hold, token);
     keep(in_hand);
     tokens_.release(*hold);
   }
-  peer.data_out = RingWriter(c_.segment.ring(supervisor_party, p, Lane::data), slots,
-                             &cursor(Lane::data), 1,
-                             find_tail(c_.segment.ring(supervisor_party, p, Lane::data), slots));
+  peer.data_out =
+      RingWriter(c_.segment.ring(supervisor_party, p, Lane::data), slots, &cursor(Lane::data), 1,
+                 find_tail(c_.segment.ring(supervisor_party, p, Lane::data), slots));
   peer.release_out =
-      RingWriter(c_.segment.ring(supervisor_party, p, Lane::release), slots,
-                 &cursor(Lane::release), 1,
-                 find_tail(c_.segment.ring(supervisor_party, p, Lane::release), slots));
+      RingWriter(c_.segment.ring(supervisor_party, p, Lane::release), slots, &cursor(Lane::release),
+                 1, find_tail(c_.segment.ring(supervisor_party, p, Lane::release), slots));
 }
 
 std::vector<Hold*> Succession::settle_own() {

@@ -26,12 +26,16 @@ constexpr std::uint32_t own_bell_key = fd_key::bell + supervisor_party;
 
 Supervisor::Supervisor(SupervisorBoot boot)
     : boot_(boot),
-      c_(boot.config, boot.segment, boot.segment_fd, boot.root_socket, boot.root_pid,
-         boot.epoch), banks_(c_),
-      tokens_(c_, banks_), tasks_(c_, banks_, tokens_),
-      succession_(c_, banks_, tasks_, tokens_), parties_(c_, banks_),
-      agents_(c_, parties_, tasks_, succession_), clients_(c_, parties_, tasks_, succession_),
-      health_(c_, tasks_, [this](Peer& agent, const std::string& why) { agents_.kill(agent, why); }) {
+      c_(boot.config, boot.segment, boot.segment_fd, boot.root_socket, boot.root_pid, boot.epoch),
+      banks_(c_),
+      tokens_(c_, banks_),
+      tasks_(c_, banks_, tokens_),
+      succession_(c_, banks_, tasks_, tokens_),
+      parties_(c_, banks_),
+      agents_(c_, parties_, tasks_, succession_),
+      clients_(c_, parties_, tasks_, succession_),
+      health_(c_, tasks_,
+              [this](Peer& agent, const std::string& why) { agents_.kill(agent, why); }) {
   parties_.listen({
       [this](Peer& p) { is_agent(p.id) ? agents_.published(p) : clients_.published(p); },
       [this](Peer& p) { is_agent(p.id) ? agents_.socket_closed(p) : clients_.gone(p); },
@@ -126,18 +130,17 @@ void Supervisor::adopt() {
   if (load(c_.tables().accepting) == 0) begin_drain(false);  // the old one was draining
   agents_.tick(now_ns());
   look_at_all();
-  c_.events.add("supervisor_adopted",
-                {{"epoch", c_.epoch},
-                 {"tasks_unfinished", tasks_.unfinished()},
-                 {"adoption_us", (now_ns() - start_ns) / 1000}});
+  c_.events.add("supervisor_adopted", {{"epoch", c_.epoch},
+                                       {"tasks_unfinished", tasks_.unfinished()},
+                                       {"adoption_us", (now_ns() - start_ns) / 1000}});
 }
 
 void Supervisor::run() {
   watch_root();
   watch_bell();
-  verbs_ = std::make_unique<ControlVerbs>(
-      ControlVerbs::Parts{c_, banks_, tasks_, agents_, clients_},
-      [this](bool at_once) { begin_drain(at_once); });
+  verbs_ =
+      std::make_unique<ControlVerbs>(ControlVerbs::Parts{c_, banks_, tasks_, agents_, clients_},
+                                     [this](bool at_once) { begin_drain(at_once); });
   control_ = std::make_unique<ControlServer>(
       c_.io, UniqueFd(boot_.listen_socket),
       [this](const nlohmann::json& request, const std::shared_ptr<ControlReply>& reply) {

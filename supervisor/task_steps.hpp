@@ -27,8 +27,7 @@ inline TaskWord word_of(const TaskRecord& record) noexcept {
 
 inline void move_to(TaskRecord& record, TaskState state, std::uint8_t attempt,
                     PartyId agent) noexcept {
-  store(record.word,
-        TaskWord::make(state, attempt, agent, word_of(record).generation()).word);
+  store(record.word, TaskWord::make(state, attempt, agent, word_of(record).generation()).word);
 }
 
 /// free -> ready. `request.generation` is the record's new generation. `in_hand` is the SUBMIT

@@ -59,7 +59,10 @@ TaskState end_by(CancelReason reason) {
 }  // namespace
 
 Tasks::Tasks(SupervisorContext& context, Banks& banks, Tokens& tokens)
-    : c_(context), banks_(banks), tokens_(tokens), records_(context.segment.records()),
+    : c_(context),
+      banks_(banks),
+      tokens_(tokens),
+      records_(context.segment.records()),
       capacity_(context.segment.header().task_capacity),
       scheduler_(capacity_, context.config.tasks.in_flight_per_agent) {
   free_.reserve(capacity_);
@@ -75,9 +78,8 @@ void Tasks::set_state_counts(TaskState from, TaskState to) {
 bool Tasks::submitted(Peer& client, const SlotBody& body, MessageInHand in_hand) {
   const SubmitWord submit{body.inline_data[1]};
   const Token token{body.token};
-  if (body.inline_bytes > task_inline_bytes_max ||
-      submit.priority() >= priorities || (token && body.inline_bytes != 0) ||
-      (!token && body.region_bytes != 0) ||
+  if (body.inline_bytes > task_inline_bytes_max || submit.priority() >= priorities ||
+      (token && body.inline_bytes != 0) || (!token && body.region_bytes != 0) ||
       (token && (token.owner() != client.id || !banks_.outstanding(token) ||
                  body.region_bytes > banks_.region_bytes(token)))) {
     c_.count(Counter::messages_malformed);
@@ -114,8 +116,7 @@ bool Tasks::submitted(Peer& client, const SlotBody& body, MessageInHand in_hand)
   request.payload_token = body.token;
   request.accepted_ns = now_ns();
   request.payload_bytes = body.region_bytes;
-  request.timeout_ms =
-      submit.timeout_ms() != 0 ? submit.timeout_ms() : c_.config.tasks.timeout_ms;
+  request.timeout_ms = submit.timeout_ms() != 0 ? submit.timeout_ms() : c_.config.tasks.timeout_ms;
   // 0 is no generation: a TaskId is never 0.
   request.generation = word_of(record).generation() + 1;
   if (request.generation == 0) request.generation = 1;
@@ -279,8 +280,8 @@ void Tasks::agent_died(Peer& agent, Incarnation incarnation, TaskId in_hand) {
     TaskState end = TaskState::free;
     if (record.cancel_requested != 0)
       end = end_by(static_cast<CancelReason>(record.cancel_requested));
-    else if ((id == in_hand && count_crash(record, agent.id, incarnation) >=
-                                   c_.config.tasks.attempts_max) ||
+    else if ((id == in_hand &&
+              count_crash(record, agent.id, incarnation) >= c_.config.tasks.attempts_max) ||
              word.attempt() >= attempts_limit)
       end = TaskState::dead_letter;
     if (end != TaskState::free) {
@@ -412,8 +413,7 @@ Tasks::CancelAnswer Tasks::cancel(TaskId id, CancelReason reason) {
   const TaskWord word = word_of(*record);
   if (is_terminal(word.state())) return CancelAnswer::already_over;
   if (word.state() == TaskState::running) {
-    if (record->cancel_requested == 0)
-      record->cancel_requested = static_cast<std::uint8_t>(reason);
+    if (record->cancel_requested == 0) record->cancel_requested = static_cast<std::uint8_t>(reason);
     Peer& agent = c_.peers[word.agent()];
     PartyMessage message{PartyMessageKind::cancel, agent.id, c_.row(agent.id).incarnation};
     message.a = id;

@@ -16,8 +16,7 @@ namespace {
 
 std::size_t entries_in(const char* directory) {
   std::size_t count = 0;
-  for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator(directory))
-    ++count;
+  for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator(directory)) ++count;
   return count;
 }
 
@@ -31,9 +30,9 @@ std::uint64_t argument(int index, std::uint64_t otherwise) {
 /// Payloads of all sizes, each derived from its number, so that a mix-up shows.
 std::vector<std::byte> payload_of(std::uint64_t number) {
   std::mt19937_64 random(number);
-  std::size_t size = number % 25;                                // inline
-  if (number % 16 == 0) size = 25 + random() % 4000;             // a region
-  if (number % 512 == 0) size = 60'000 + random() % 100'000;     // about and above one region
+  std::size_t size = number % 25;                             // inline
+  if (number % 16 == 0) size = 25 + random() % 4000;          // a region
+  if (number % 512 == 0) size = 60'000 + random() % 100'000;  // about and above one region
   std::vector<std::byte> bytes(size);
   for (auto& byte : bytes) byte = static_cast<std::byte>(random());
   return bytes;
@@ -64,7 +63,8 @@ level = "warn"
 )");
     BOOST_REQUIRE(swarm.wait_for_live(6));
     auto connected = Client::connect("test");
-    BOOST_REQUIRE_MESSAGE(connected.has_value(), (connected.has_error() ? connected.error().message : ""));
+    BOOST_REQUIRE_MESSAGE(connected.has_value(),
+                          (connected.has_error() ? connected.error().message : ""));
     Client& client = *connected;
 
     std::unordered_map<std::uint64_t, std::uint64_t> open;  // number -> task
@@ -81,16 +81,17 @@ level = "warn"
         request.priority = static_cast<Priority>(submitted % 4);
         request.payload = payload;
         const auto number = client.submit(std::move(request), 30'000);
-        BOOST_REQUIRE_MESSAGE(number.has_value(),
-                              (number.has_error() ? number.error().message : "") << swarm.log());
+        BOOST_REQUIRE_MESSAGE(number.has_value(), (number.has_error() ? number.error().message : "")
+                                                      << swarm.log());
         BOOST_REQUIRE(open.emplace(*number, submitted).second);
         ++submitted;
       }
       auto result = client.next_result(30'000);
       BOOST_REQUIRE_MESSAGE(result.has_value(), (result.has_error() ? result.error().message : ""));
-      BOOST_REQUIRE_MESSAGE(result->has_value(), "no result in 30 s; " << ended << " of " << tasks
-                                                  << " ended\n" << swarm.status().dump()
-                                                  << "\n" << swarm.log());
+      BOOST_REQUIRE_MESSAGE(result->has_value(), "no result in 30 s; "
+                                                     << ended << " of " << tasks << " ended\n"
+                                                     << swarm.status().dump() << "\n"
+                                                     << swarm.log());
       const auto at = open.find((*result)->number());
       if (at == open.end()) {
         ++unknown;
@@ -98,9 +99,11 @@ level = "warn"
       }
       const auto expected = payload_of(at->second);
       const auto got = (*result)->bytes();
-      if (!(*result)->is_done() || !std::equal(got.begin(), got.end(), expected.begin(), expected.end())) {
+      if (!(*result)->is_done() ||
+          !std::equal(got.begin(), got.end(), expected.begin(), expected.end())) {
         ++wrong;
-        BOOST_TEST_MESSAGE("task " << at->second << " of " << expected.size() << " bytes ended "
+        BOOST_TEST_MESSAGE("task "
+                           << at->second << " of " << expected.size() << " bytes ended "
                            << static_cast<int>((*result)->state()) << " with " << got.size()
                            << " bytes after " << (*result)->attempts() << " attempts"
                            << ((*result)->is_done() ? "" : ": " + std::string((*result)->text())));
@@ -132,10 +135,10 @@ level = "warn"
     BOOST_TEST(client.doubled_results() == 0u);
     const auto status = swarm.status();
     BOOST_TEST_MESSAGE("agents killed " << agent_kills << ", stopped " << agent_stops
-                       << "; supervisors killed " << supervisor_kills << ", stopped "
-                       << supervisor_stops << "; tasks run again "
-                       << status.at("counters").at("tasks_rerun") << "; epoch "
-                       << status.at("epoch"));
+                                        << "; supervisors killed " << supervisor_kills
+                                        << ", stopped " << supervisor_stops << "; tasks run again "
+                                        << status.at("counters").at("tasks_rerun") << "; epoch "
+                                        << status.at("epoch"));
     BOOST_TEST(status.at("tasks").at("running") == 0);
     BOOST_TEST(status.at("tasks").at("ready") == 0);
     BOOST_TEST(agent_kills > 0u);

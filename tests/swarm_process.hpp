@@ -39,8 +39,8 @@ class SwarmProcess {
     ::posix_spawn_file_actions_init(&actions);
     ::posix_spawn_file_actions_addopen(&actions, 2, log_.c_str(), O_WRONLY | O_CREAT | O_APPEND,
                                        0600);
-    const int error = ::posix_spawn(&pid_, binary().c_str(), &actions, nullptr, argv.data(),
-                                    environ);
+    const int error =
+        ::posix_spawn(&pid_, binary().c_str(), &actions, nullptr, argv.data(), environ);
     ::posix_spawn_file_actions_destroy(&actions);
     if (error != 0) throw std::runtime_error("posix_spawn " + binary());
   }
