@@ -598,6 +598,7 @@ void Agents::adopt(const FdStore& fds) {
   for (PartyId p = 0; p < agents_max; ++p) {
     PartyRow& row = c_.row(p);
     Peer& agent = c_.peers[p];
+    agent.dead = true;  // until its life is found below
     if (row.phase == phase_of(PartyPhase::none) && p < configured_) {
       row.phase = phase_of(PartyPhase::succeeding);  // the first supervisor died in its start
       row.not_before_ns = 0;
@@ -615,6 +616,7 @@ void Agents::adopt(const FdStore& fds) {
       if (row.not_before_ns == std::numeric_limits<std::uint64_t>::max()) row.not_before_ns = 0;
       continue;  // tick() starts it when its backoff is over
     }
+    agent.dead = false;
     if (const int pipe = fds.get(fd_key::log_pipe + p); pipe >= 0)
       parties_.watch_log_pipe(agent, UniqueFd(pipe));
     if (socket < 0) {

@@ -19,6 +19,7 @@ constexpr std::uint64_t drain_tick_ns = 10 * ns_per_ms;
 constexpr std::uint64_t io_interval_ns = 20'000;
 constexpr std::uint64_t agents_exit_grace_ns = 2 * ns_per_s;
 constexpr std::uint32_t messages_per_look = 32;
+constexpr int results_evicted_at_once = 16;
 constexpr std::uint32_t quiet_rounds_until_cold = 1024;
 constexpr std::uint32_t rounds_between_full_looks = 256;
 constexpr std::uint32_t own_bell_key = fd_key::bell + supervisor_party;
@@ -259,6 +260,10 @@ void Supervisor::tick(std::uint64_t now) {
   if (now >= next_load_sample_ns_) {
     health_.sample_load();
     next_load_sample_ns_ = now + busy_tick_ns;
+    // Results nobody has fetched give way to work that waits for memory.
+    if (banks_.wanted())
+      for (int i = 0; i < results_evicted_at_once && tasks_.evict_one_result(); ++i) {
+      }
     banks_.return_idle();
   }
   if (drain_ != Drain::no) drain_tick(now);

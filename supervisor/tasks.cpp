@@ -194,7 +194,9 @@ bool Tasks::evict_one_result() {
 
 // ---- scheduling ----
 
-void Tasks::schedule(const SchedulerEvent& event) { scheduler_.step(event, now_ns(), actions_); }
+void Tasks::schedule(const SchedulerEvent& event, std::uint64_t now) {
+  scheduler_.step(event, now, actions_);
+}
 
 void Tasks::make_ready(std::uint32_t slot) {
   const TaskRecord& record = records_[slot];
@@ -358,12 +360,16 @@ void Tasks::ended(std::uint32_t slot, TaskState before) {
   if (end == TaskState::dead_letter)
     c_.events.add("task_dead_letter", {{"task", make_task_id(slot, word_of(record).generation())},
                                        {"attempts", word_of(record).attempt()}});
+  notify(slot);
+  if (!waiters_.empty()) wake_waiters(slot);
+}
+
+void Tasks::wake_waiters(std::uint32_t slot) {
   const auto [first, last] = waiters_.equal_range(slot);
   std::vector<Waiter> calls;
   for (auto it = first; it != last; ++it) calls.push_back(std::move(it->second.call));
   waiters_.erase(first, last);
-  notify(slot);
-  for (const Waiter& call : calls) call(record);
+  for (const Waiter& call : calls) call(records_[slot]);
 }
 
 bool Tasks::client_is_here(const TaskRecord& record) const {
@@ -442,7 +448,7 @@ void Tasks::cancel_everything() {
 }
 
 void Tasks::tick(std::uint64_t now) {
-  if (scheduler_.next_deadline_ns() <= now) schedule({SchedulerEvent::Kind::tick});
+  if (scheduler_.next_deadline_ns() <= now) schedule({SchedulerEvent::Kind::tick}, now);
   run_actions();
 }
 

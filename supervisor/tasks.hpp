@@ -77,7 +77,9 @@ class Tasks {
               std::uint32_t retry_after_ms);
   std::optional<std::uint32_t> slot_for_new();
   void set_state_counts(TaskState from, TaskState to);
-  void schedule(const SchedulerEvent& event);
+  /// `now` matters to ticks only.
+  void schedule(const SchedulerEvent& event, std::uint64_t now = 0);
+  void wake_waiters(std::uint32_t slot);
   void run_actions();
   void dispatch(TaskId id, PartyId agent);
   void make_ready(std::uint32_t slot);
