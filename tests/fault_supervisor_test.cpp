@@ -1,0 +1,167 @@
+// The supervisor dies in every way there is while tasks run: root replaces it, agents and clients
+// do not notice more than a pause.
+
+#include <sys/ptrace.h>
+#include <sys/user.h>
+
+#include <cerrno>
+#include <cstring>
+#include <set>
+
+#include "tests/fault_swarm.hpp"
+
+namespace micro_swarm::testing {
+namespace {
+
+constexpr const char* toml = R"(
+[swarm]
+agents = 3
+[supervision]
+supervisor_hang_timeout_ms = 500
+[log]
+level = "info"
+)";
+
+/// Lets another process execute nothing but a jump to itself, as a bug in it could. False: tracing
+/// is not allowed here (the process is not dumpable, so it takes CAP_SYS_PTRACE).
+bool make_it_loop(pid_t pid) {
+#if defined(__x86_64__)
+  if (::ptrace(PTRACE_ATTACH, pid, nullptr, nullptr) != 0) return false;
+  int status = 0;
+  BOOST_REQUIRE_EQUAL(::waitpid(pid, &status, __WALL), pid);
+  BOOST_REQUIRE(WIFSTOPPED(status));
+  user_regs_struct registers{};
+  BOOST_REQUIRE_EQUAL(::ptrace(PTRACE_GETREGS, pid, nullptr, &registers), 0);
+  auto* at = reinterpret_cast<void*>(registers.rip);
+  errno = 0;
+  const long word = ::ptrace(PTRACE_PEEKTEXT, pid, at, nullptr);
+  BOOST_REQUIRE_EQUAL(errno, 0);
+  constexpr long jump_to_itself = 0xfeeb;
+  BOOST_REQUIRE_EQUAL(
+      ::ptrace(PTRACE_POKETEXT, pid, at, (word & ~0xffffL) | jump_to_itself), 0);
+  registers.orig_rax = ~0ull;  // a system call under way is not begun again
+  BOOST_REQUIRE_EQUAL(::ptrace(PTRACE_SETREGS, pid, nullptr, &registers), 0);
+  BOOST_REQUIRE_EQUAL(::ptrace(PTRACE_DETACH, pid, nullptr, nullptr), 0);
+  return true;
+#else
+  static_cast<void>(pid);
+  return false;
+#endif
+}
+
+/// Tasks are under way before, while and after `end_it(supervisor)`.
+template <class EndIt>
+void check_replaced(EndIt&& end_it, std::string_view root_says) {
+  FaultSwarm swarm(toml);
+  BOOST_REQUIRE(swarm.wait_for_live(3));
+  const auto agents = swarm.agents();
+  const pid_t first = swarm.supervisor();
+  swarm.remember(first);
+  {
+    TaskClient client(swarm);
+    const std::string large(100'000, 'x');
+    std::map<std::uint64_t, std::string> expected;
+    const auto submit_some = [&](int count) {
+      for (int i = 0; i < count; ++i) {
+        if (i % 3 == 0)
+          expected.emplace(client.submit("sleep", "5"), "");
+        else
+          expected.emplace(client.submit("echo", i % 3 == 1 ? "small" : large),
+                           i % 3 == 1 ? "small" : large);
+      }
+    };
+    submit_some(60);
+    static_cast<void>(client.run("noop"));
+    BOOST_REQUIRE(end_it(first));
+    submit_some(60);
+    for (const auto& [number, text] : expected) {
+      const TaskResult result = client.result_of(number);
+      BOOST_TEST(result.is_done());
+      BOOST_TEST(result.attempts() == 1u);  // no agent died, so nothing ran again
+      BOOST_TEST((result.text() == text));
+    }
+    swarm.wait_for_epoch(2);
+    client.check_echo("afterwards");
+    BOOST_TEST(client.client().doubled_results() == 0u);
+    BOOST_TEST(client.client().supervisor_epoch() == 2u);
+  }
+  BOOST_TEST(swarm.supervisor() != first);
+  BOOST_TEST(swarm.agents() == agents, boost::test_tools::per_element());
+  const auto status = swarm.status();
+  BOOST_TEST(status.at("epoch") == 2);
+  BOOST_TEST(status.at("counters").at("agents_died") == 0);
+  BOOST_TEST(status.at("tasks").at("ready") == 0);
+  BOOST_TEST(status.at("tasks").at("running") == 0);
+  BOOST_TEST(swarm.wait_until([](const auto& s) { return s.at("memory").at("tokens_out") == 0; }));
+  BOOST_TEST(swarm.events("supervisor_adopted").size() == 1u);
+  BOOST_TEST(swarm.log().find(root_says) != std::string::npos, swarm.log());
+  swarm.finish();
+}
+
+auto with_signal(int signal) {
+  return [signal](pid_t pid) { return ::kill(pid, signal) == 0; };
+}
+
+BOOST_AUTO_TEST_CASE(a_killed_supervisor_is_replaced) {
+  check_replaced(with_signal(SIGKILL), "was killed by SIGKILL");
+}
+
+BOOST_AUTO_TEST_CASE(an_aborted_supervisor_is_replaced) {
+  check_replaced(with_signal(SIGABRT), "was killed by SIGABRT");
+}
+
+BOOST_AUTO_TEST_CASE(a_stopped_supervisor_is_replaced) {
+  check_replaced(with_signal(SIGSTOP), "made no progress for 500 ms");
+}
+
+BOOST_AUTO_TEST_CASE(a_supervisor_in_an_endless_loop_is_replaced) {
+  bool allowed = true;
+  check_replaced(
+      [&](pid_t pid) {
+        allowed = make_it_loop(pid);
+        if (!allowed) BOOST_TEST_MESSAGE("tracing is not allowed here: stopped instead");
+        return allowed || ::kill(pid, SIGSTOP) == 0;
+      },
+      "made no progress for 500 ms");
+}
+
+BOOST_AUTO_TEST_CASE(supervisors_in_a_row_are_replaced) {
+  FaultSwarm swarm(toml);
+  BOOST_REQUIRE(swarm.wait_for_live(3));
+  const auto agents = swarm.agents();
+  TaskClient client(swarm);
+  for (unsigned epoch = 1; epoch <= 8; ++epoch) {
+    const auto number = client.submit("sleep", "10");
+    // Mostly in the middle of the adoption before.
+    ::kill(swarm.supervisor(), SIGKILL);
+    BOOST_TEST(client.result_of(number).is_done());
+  }
+  swarm.wait_for_epoch(9);
+  BOOST_TEST(swarm.agents() == agents, boost::test_tools::per_element());
+  swarm.finish();
+}
+
+BOOST_AUTO_TEST_CASE(too_many_deaths_of_supervisors_end_the_swarm_with_code_4) {
+  FaultSwarm swarm(R"(
+[swarm]
+agents = 2
+[supervision]
+supervisor_restarts_max = 2
+)");
+  BOOST_REQUIRE(swarm.wait_for_live(2));
+  swarm.remember_all();
+  for (unsigned epoch = 1; epoch <= 3; ++epoch) {
+    swarm.wait_for_epoch(epoch);
+    const pid_t supervisor = swarm.supervisor();
+    swarm.remember(supervisor);
+    BOOST_REQUIRE_EQUAL(::kill(supervisor, SIGKILL), 0);
+  }
+  BOOST_TEST(swarm.wait() == 4);
+  BOOST_TEST(swarm.log().find("giving up: the supervisor died more than 2 times") !=
+                 std::string::npos,
+             swarm.log());
+  swarm.check_nothing_left();
+}
+
+}  // namespace
+}  // namespace micro_swarm::testing
