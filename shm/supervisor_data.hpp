@@ -18,6 +18,7 @@ enum class PartyPhase : std::uint32_t {
   succeeding,  ///< dead; its successor is being prepared or waits for its backoff
   gave_up,     ///< dead and not restarted: the supervisor is its heir
 };
+constexpr std::uint32_t stored(PartyPhase phase) { return static_cast<std::uint32_t>(phase); }
 struct PartyRow {
   Word roster;  ///< RosterWord
   std::uint32_t phase;

@@ -11,49 +11,12 @@
 #include <random>
 
 #include "common/log.hpp"
+#include "supervisor/death_certificate.hpp"
+#include "supervisor/log_pipe.hpp"
 
 namespace micro_swarm {
 
 namespace {
-std::uint32_t phase_of(PartyPhase phase) { return static_cast<std::uint32_t>(phase); }
-
-double random_unit() {
-  thread_local std::mt19937_64 generator{std::random_device{}()};
-  return std::uniform_real_distribution<double>(0.0, 1.0)(generator);
-}
-
-Result<std::pair<UniqueFd, UniqueFd>> log_pipe() {
-  int ends[2];
-  if (::pipe2(ends, O_CLOEXEC) != 0) return system_error("pipe2", errno);
-  ::fcntl(ends[0], F_SETFL, O_NONBLOCK);  // our end only; the writer may wait for us
-  return std::pair{UniqueFd(ends[0]), UniqueFd(ends[1])};
-}
-
-std::string text_of_status(int status) {
-  if (WIFSIGNALED(status))
-    return std::string("signal ") + std::to_string(WTERMSIG(status)) + " (" +
-           ::strsignal(WTERMSIG(status)) + ")";
-  return "exit code " + std::to_string(WEXITSTATUS(status));
-}
-
-std::string_view name_of(FlightCode code) {
-  switch (code) {
-    case FlightCode::none: return "none";
-    case FlightCode::registered: return "registered";
-    case FlightCode::live: return "live";
-    case FlightCode::dispatch_received: return "dispatch_received";
-    case FlightCode::dispatch_skipped: return "dispatch_skipped";
-    case FlightCode::handler_started: return "handler_started";
-    case FlightCode::handler_finished: return "handler_finished";
-    case FlightCode::completed: return "completed";
-    case FlightCode::bank_mapped: return "bank_mapped";
-    case FlightCode::cancel_seen: return "cancel_seen";
-    case FlightCode::drain_seen: return "drain_seen";
-    case FlightCode::parked: return "parked";
-  }
-  return "unknown";
-}
-
 bool has_exited(int pidfd) {
   pollfd entry{pidfd, POLLIN, 0};
   return ::poll(&entry, 1, 0) == 1;
@@ -61,21 +24,6 @@ bool has_exited(int pidfd) {
 
 constexpr std::uint64_t closed_socket_grace_ns = 500 * ns_per_ms;
 constexpr std::size_t certificates_kept_max = 8;
-constexpr std::uint32_t flight_events_in_certificate = 8;
-
-/// The last entries of a dead process's recorder. Its bytes are input: the count is bounded.
-nlohmann::json last_flight_events(const SegmentView& segment) {
-  nlohmann::json events = nlohmann::json::array();
-  const FlightRecorder& recorder = segment.recorder();
-  const std::uint64_t count = load(recorder.count);
-  const std::uint64_t shown = std::min<std::uint64_t>(count, flight_events_in_certificate);
-  for (std::uint64_t n = count - shown; n < count; ++n) {
-    const FlightEvent event = recorder.events[n % flight_events_max];
-    events.push_back(
-        {{"time_ns", event.time_ns}, {"event", name_of(event.code)}, {"subject", event.subject}});
-  }
-  return events;
-}
 }  // namespace
 
 Agents::Agents(SupervisorContext& context, Parties& parties, Tasks& tasks, Succession& succession)
@@ -106,185 +54,9 @@ void Agents::start() {
   for (PartyId p = 0; p < configured_; ++p) spawn(c_.peers[p]);
 }
 
-// ---- templates ----
-
-void Agents::start_template(std::uint32_t number) {
-  Template& t = templates_[number];
-  TemplateRow& row = c_.tables().templates[number];
-  t.started_ns = now_ns();
-  t.not_before_ns = 0;
-  row.phase = TemplatePhase::loading;
-  row.pid = 0;
-  const AgentSpec& agent = c_.config.agents[number];
-  TemplateSpec spec;
-  spec.name = agent.name;
-  spec.kind = agent.kind;
-  for (std::uint16_t id = 0; id < capabilities_max; ++id)
-    if (capabilities_[number].test(id))
-      spec.capabilities.push_back({c_.tables().capabilities[id].text, id});
-  spec.model = agent.model.string();
-  spec.command = agent.command;
-  spec.environment = agent.environment;
-  spec.log_level = c_.config.log.level;
-  auto packet = encode_template_spec(spec);
-  auto sockets = seqpacket_pair();
-  auto pipe = log_pipe();
-  if (!packet || !sockets || !pipe) {
-    const Error error = !packet ? packet.error() : !sockets ? sockets.error() : pipe.error();
-    log::error("template {}: {}", agent.name, error.message);
-    row.phase = TemplatePhase::failed;
-    if (fatal_) fatal_(error);
-    return;
-  }
-  c_.root.keep(fd_key::template_socket + number, sockets->first.get());
-  c_.root.keep(fd_key::template_log + number, pipe->first.get());
-  send_with_fds(sockets->first.get(), std::as_bytes(std::span(*packet)), {}, true);
-  t.socket.emplace(c_.io, sockets->first.release());
-  t.log_pipe.emplace(c_.io, pipe->first.release());
-  c_.root.spawn_template(number, sockets->second.get(), pipe->second.get());
-  read_template(number);
-  read_template_log(number);
-}
-
-void Agents::template_started(std::uint32_t number, pid_t pid, int sys_errno) {
-  if (number >= c_.config.agents.size()) return;
-  if (pid == 0) {
-    log::error("root could not fork template {}: {}", c_.config.agents[number].name,
-               system_error("fork", sys_errno).message);
-    return template_died(number, 0);
-  }
-  c_.tables().templates[number].pid = pid;
-}
-
-void Agents::read_template(std::uint32_t number) {
-  Template& t = templates_[number];
-  t.socket->async_wait(WatchedFd::wait_read, [this, number](boost::system::error_code ec) {
-    Template& mine = templates_[number];
-    if (ec || !mine.socket) return;
-    for (;;) {
-      TemplateMessage message;
-      ReceivedMessage got = receive_with_fds(mine.socket->native_handle(),
-                                             std::as_writable_bytes(std::span(&message, 1)));
-      if (got.size < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) break;
-      if (got.size <= 0) return;  // its death is on its way from root
-      if (got.size != static_cast<ssize_t>(sizeof message)) {
-        for (int f = 0; f < got.fd_count; ++f) ::close(got.fds[f]);
-        continue;
-      }
-      UniqueFd pidfd(got.fd_count > 0 ? got.fds[0] : -1);
-      for (int f = 1; f < got.fd_count; ++f) ::close(got.fds[f]);
-      message.text[sizeof message.text - 1] = '\0';
-      template_said(number, message, std::move(pidfd));
-      if (!mine.socket) return;
-    }
-    read_template(number);
-  });
-}
-
-void Agents::read_template_log(std::uint32_t number) {
-  Template& t = templates_[number];
-  t.log_pipe->async_wait(WatchedFd::wait_read, [this, number](boost::system::error_code ec) {
-    Template& mine = templates_[number];
-    if (ec || !mine.log_pipe) return;
-    char buffer[4096];
-    const ssize_t got = ::read(mine.log_pipe->native_handle(), buffer, sizeof buffer);
-    if (got <= 0) {
-      mine.log_pipe.reset();
-      return;
-    }
-    mine.log_tail.append(buffer, static_cast<std::size_t>(got));
-    std::size_t end;
-    while ((end = mine.log_tail.find('\n')) != std::string::npos) {
-      log::info("template {}: {}", c_.config.agents[number].name, mine.log_tail.substr(0, end));
-      mine.log_tail.erase(0, end + 1);
-    }
-    if (mine.log_tail.size() > 4096) mine.log_tail.clear();
-    read_template_log(number);
-  });
-}
-
-void Agents::template_said(std::uint32_t number, const TemplateMessage& message, UniqueFd pidfd) {
-  Template& t = templates_[number];
-  TemplateRow& row = c_.tables().templates[number];
-  const std::string& name = c_.config.agents[number].name;
-  switch (message.kind) {
-    case TemplateMessageKind::ready: {
-      row.phase = TemplatePhase::ready;
-      std::vector<PartyId> waiting;
-      waiting.swap(t.waiting);
-      for (const PartyId p : waiting) {
-        PendingSpawn pending = std::move(pending_spawns_[p]);
-        if (pending.socket)
-          request_spawn(c_.peers[p], std::move(pending.socket), std::move(pending.log_pipe));
-      }
-      return;
-    }
-    case TemplateMessageKind::load_failed: {
-      row.phase = TemplatePhase::failed;
-      c_.events.add("template_failed", {{"kind", name}, {"reason", message.text}});
-      for (PartyId p = 0; p < agents_max; ++p)
-        if (c_.row(p).phase == phase_of(PartyPhase::starting) && c_.row(p).kind == number)
-          give_up(c_.peers[p], message.text);
-      if (fatal_) fatal_(Error{ErrorCode::model, "agent kind " + name + ": " + message.text, 0});
-      return;
-    }
-    case TemplateMessageKind::spawned:
-    case TemplateMessageKind::spawn_failed: {
-      std::erase(t.asked, message.party);
-      if (message.party >= agents_max) return;
-      Peer& agent = c_.peers[message.party];
-      PartyRow& agent_row = c_.row(message.party);
-      if (agent_row.incarnation != message.incarnation) return;
-      if (message.kind == TemplateMessageKind::spawn_failed) {
-        log::error("agent {}: the template could not clone it: {}", message.party, message.text);
-        return died(agent);
-      }
-      agent_row.pid = message.pid;
-      if (agent.dead || !pidfd) return;
-      c_.root.keep(fd_key::pidfd + agent.id, pidfd.get());
-      parties_.watch_pidfd(agent, std::move(pidfd));
-      return;
-    }
-  }
-}
-
-void Agents::template_died(std::uint32_t number, int status) {
-  Template& t = templates_[number];
-  TemplateRow& row = c_.tables().templates[number];
-  // Its last words (load_failed, answers to spawn requests) may still be in the socket.
-  while (t.socket) {
-    TemplateMessage message;
-    ReceivedMessage got =
-        receive_with_fds(t.socket->native_handle(), std::as_writable_bytes(std::span(&message, 1)));
-    if (got.size != static_cast<ssize_t>(sizeof message)) break;
-    template_said(number, message, UniqueFd(got.fd_count > 0 ? got.fds[0] : -1));
-  }
-  t.socket.reset();
-  c_.root.drop(fd_key::template_socket + number);
-  c_.root.drop(fd_key::template_log + number);
-  row.pid = 0;
-  const bool failed = row.phase == TemplatePhase::failed;
-  if (!failed)
-    c_.events.add("template_died",
-                  {{"kind", c_.config.agents[number].name}, {"status", text_of_status(status)}});
-  std::vector<PartyId> asked;
-  asked.swap(t.asked);
-  if (failed || stopping_) return;
-  const std::uint64_t now = now_ns();
-  const RestartDecision decision = t.restarts.died(c_.config.supervision, ExitKind::crash,
-                                                   now - t.started_ns, now, random_unit());
-  if (decision.kind != RestartDecision::Kind::restart) {
-    row.phase = TemplatePhase::failed;
-    for (PartyId p = 0; p < agents_max; ++p)
-      if (c_.row(p).phase == phase_of(PartyPhase::starting) && c_.row(p).kind == number)
-        give_up(c_.peers[p], "its template died too often");
-    return;
-  }
-  row.phase = TemplatePhase::loading;
-  t.not_before_ns = std::max<std::uint64_t>(decision.not_before_ns, 1);
-  // Requests that nobody answered: those lives end unborn and begin again.
-  for (const PartyId p : asked) died(c_.peers[p]);
-  tick(now);
+double Agents::random_between_0_and_1() {
+  thread_local std::mt19937_64 generator{std::random_device{}()};
+  return std::uniform_real_distribution<double>(0.0, 1.0)(generator);
 }
 
 // ---- spawning ----
@@ -298,13 +70,13 @@ void Agents::spawn(Peer& agent) {
   if (row.incarnation == 0) row.incarnation = 1;
   row.pid = 0;
   row.spawned_ns = now_ns();
-  row.phase = phase_of(PartyPhase::starting);
+  row.phase = stored(PartyPhase::starting);
   agent.dead = false;
   agent.exit_status.reset();
   kill_reasons_[agent.id].clear();
   auto socket = parties_.open_socket(agent, inherits ? agent.segment.fd() : -1,
                                      inherits ? roster.incarnation() : Incarnation{0});
-  auto pipe = log_pipe();
+  auto pipe = make_log_pipe();
   if (!socket || !pipe) {
     log::error("agent {}: {}", agent.id, (!socket ? socket.error() : pipe.error()).message);
     agent.exit_status = 0;
@@ -373,7 +145,7 @@ void Agents::reaped(pid_t pid, int status) {
   for (PartyId p = 0; p < agents_max; ++p) {
     Peer& agent = c_.peers[p];
     const PartyRow& row = c_.row(p);
-    if (row.pid != pid || row.phase == phase_of(PartyPhase::none)) continue;
+    if (row.pid != pid || row.phase == stored(PartyPhase::none)) continue;
     // An old event (they are repeated to a new supervisor) may name a number that lives again.
     if (agent.pidfd && !has_exited(agent.pidfd->native_handle())) continue;
     agent.exit_status = status;
@@ -417,7 +189,7 @@ void Agents::settle(Peer& agent) {
   std::erase(unsettled_, agent.id);
   PartyRow& row = c_.row(agent.id);
   row.deaths += 1;
-  row.phase = phase_of(PartyPhase::succeeding);
+  row.phase = stored(PartyPhase::succeeding);
   row.not_before_ns = std::numeric_limits<std::uint64_t>::max();  // until the status is known
   parties_.close_sockets(agent);
   if (agent.exit_status || row.pid == 0) after_death(agent);
@@ -426,7 +198,7 @@ void Agents::settle(Peer& agent) {
 /// The death is settled and its status known: certificate, and what comes next.
 void Agents::after_death(Peer& agent) {
   PartyRow& row = c_.row(agent.id);
-  if (row.phase != phase_of(PartyPhase::succeeding) ||
+  if (row.phase != stored(PartyPhase::succeeding) ||
       row.not_before_ns != std::numeric_limits<std::uint64_t>::max())
     return;
   const std::uint64_t now = now_ns();
@@ -434,11 +206,11 @@ void Agents::after_death(Peer& agent) {
   certify(agent, now - born);
   row.not_before_ns = now;
   if (stopping_) {
-    row.phase = phase_of(PartyPhase::gave_up);
+    row.phase = stored(PartyPhase::gave_up);
     return;
   }
-  const RestartDecision decision = restarts_[agent.id].died(c_.config.supervision, exit_kind(agent),
-                                                            now - born, now, random_unit());
+  const RestartDecision decision = restarts_[agent.id].died(
+      c_.config.supervision, exit_kind(agent), now - born, now, random_between_0_and_1());
   switch (decision.kind) {
     case RestartDecision::Kind::leave: return give_up(agent, "ended, not to be restarted");
     case RestartDecision::Kind::give_up:
@@ -472,32 +244,15 @@ void Agents::give_up(Peer& agent, std::string reason) {
 
 void Agents::certify(Peer& agent, std::uint64_t uptime_ns) {
   const PartyRow& row = c_.row(agent.id);
-  nlohmann::json certificate = {{"agent", agent.id},
-                                {"kind", c_.config.agents[row.kind].name},
-                                {"incarnation", row.incarnation},
-                                {"pid", row.pid},
-                                {"uptime_ms", uptime_ns / ns_per_ms}};
-  if (agent.exit_status) {
-    const int status = *agent.exit_status;
-    certificate["cause"] = text_of_status(status);
-    if (WIFSIGNALED(status))
-      certificate["signal"] = WTERMSIG(status);
-    else
-      certificate["exit_code"] = WEXITSTATUS(status);
-  } else {
-    certificate["cause"] = "unknown";
-  }
-  if (!kill_reasons_[agent.id].empty()) certificate["killed_because"] = kill_reasons_[agent.id];
-  const bool was_registered =
-      agent.segment && agent.segment.view().header().incarnation == row.incarnation;
-  certificate["registered"] = was_registered;
-  if (was_registered) {
-    const SegmentView& view = agent.segment.view();
-    const TaskId in_hand = load(view.header().task_in_hand);
-    if (in_hand != 0) certificate["task_in_hand"] = in_hand;
-    certificate["tasks_completed"] = load(view.header().tasks_completed);
-    certificate["last_events"] = last_flight_events(view);
-  }
+  nlohmann::json certificate =
+      death_certificate({.agent = agent.id,
+                         .kind = c_.config.agents[row.kind].name,
+                         .incarnation = row.incarnation,
+                         .pid = row.pid,
+                         .uptime_ns = uptime_ns,
+                         .status = agent.exit_status,
+                         .killed_because = kill_reasons_[agent.id],
+                         .segment = agent.segment ? &agent.segment.view() : nullptr});
   auto& kept = certificates_[agent.id];
   kept.push_back(certificate);
   if (kept.size() > certificates_kept_max) kept.pop_front();
@@ -514,13 +269,13 @@ void Agents::tick(std::uint64_t now) {
   for (PartyId p = 0; p < agents_max; ++p) {
     const PartyRow& row = c_.row(p);
     Peer& agent = c_.peers[p];
-    if (row.phase == phase_of(PartyPhase::succeeding) && row.not_before_ns <= now && !stopping_)
+    if (row.phase == stored(PartyPhase::succeeding) && row.not_before_ns <= now && !stopping_)
       spawn(agent);
-    else if (row.phase == phase_of(PartyPhase::starting) && row.pid != 0 && !agent.dead &&
+    else if (row.phase == stored(PartyPhase::starting) && row.pid != 0 && !agent.dead &&
              now - row.spawned_ns > c_.config.supervision.register_timeout_ms * ns_per_ms)
       kill(agent, "did not register in " +
                       std::to_string(c_.config.supervision.register_timeout_ms) + " ms");
-    else if (row.phase == phase_of(PartyPhase::live) && !agent.in_scheduler && !agent.dead &&
+    else if (row.phase == stored(PartyPhase::live) && !agent.in_scheduler && !agent.dead &&
              agent.linked && !stopping_ &&
              agent.data_out.has_space(c_.config.tasks.in_flight_per_agent))
       tasks_.agent_up(agent, capabilities_[row.kind]);
@@ -554,7 +309,7 @@ std::uint64_t Agents::next_due_ns() const {
   for (const Template& t : templates_)
     if (t.not_before_ns != 0) due = std::min(due, t.not_before_ns);
   for (PartyId p = 0; p < agents_max; ++p)
-    if (c_.row(p).phase == phase_of(PartyPhase::succeeding))
+    if (c_.row(p).phase == stored(PartyPhase::succeeding))
       due = std::min(due, c_.row(p).not_before_ns);
   return due;
 }
@@ -599,17 +354,17 @@ void Agents::adopt(const FdStore& fds) {
     PartyRow& row = c_.row(p);
     Peer& agent = c_.peers[p];
     agent.dead = true;  // until its life is found below
-    if (row.phase == phase_of(PartyPhase::none) && p < configured_) {
-      row.phase = phase_of(PartyPhase::succeeding);  // the first supervisor died in its start
+    if (row.phase == stored(PartyPhase::none) && p < configured_) {
+      row.phase = stored(PartyPhase::succeeding);  // the first supervisor died in its start
       row.not_before_ns = 0;
       continue;
     }
-    if (row.phase == phase_of(PartyPhase::none) || row.phase == phase_of(PartyPhase::gave_up)) {
+    if (row.phase == stored(PartyPhase::none) || row.phase == stored(PartyPhase::gave_up)) {
       if (c_.roster(p).state() == RosterState::heir_is_supervisor) succession_.consume_as(agent);
       continue;
     }
     const bool running =
-        row.phase == phase_of(PartyPhase::live) || row.phase == phase_of(PartyPhase::starting);
+        row.phase == stored(PartyPhase::live) || row.phase == stored(PartyPhase::starting);
     const int socket = fds.get(fd_key::party_socket + p);
     const int pidfd = fds.get(fd_key::pidfd + p);
     if (!running) {
@@ -627,7 +382,7 @@ void Agents::adopt(const FdStore& fds) {
     if (pidfd >= 0) parties_.watch_pidfd(agent, UniqueFd(pidfd));
     const bool live = c_.roster(p) == RosterWord::make(RosterState::live, row.incarnation);
     if (live) {
-      row.phase = phase_of(PartyPhase::live);
+      row.phase = stored(PartyPhase::live);
       tasks_.agent_up(agent, capabilities_[row.kind]);
     }
     c_.send(agent, PartyMessage{PartyMessageKind::new_supervisor, p, row.incarnation, c_.epoch});

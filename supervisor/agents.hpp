@@ -75,6 +75,7 @@ class Agents {
   void settle(Peer& agent);
   void after_death(Peer& agent);
   void give_up(Peer& agent, std::string reason);
+  static double random_between_0_and_1();
   void certify(Peer& agent, std::uint64_t uptime_ns);
   void sweep_strays();
   ExitKind exit_kind(const Peer& agent) const;

@@ -53,8 +53,8 @@ std::uint64_t Banks::reserve_for_agents(PartyId asking) const {
   }
   std::uint64_t without = 0;
   for (PartyId p = 0; p < agents_max; ++p)
-    if (p != asking && c_.row(p).phase != static_cast<std::uint32_t>(PartyPhase::none) &&
-        c_.row(p).phase != static_cast<std::uint32_t>(PartyPhase::gave_up) && !has_bank.test(p))
+    if (p != asking && c_.row(p).phase != stored(PartyPhase::none) &&
+        c_.row(p).phase != stored(PartyPhase::gave_up) && !has_bank.test(p))
       ++without;
   if (is_agent(asking) && !has_bank.test(asking)) return 0;  // its own first one
   return without;

@@ -9,9 +9,8 @@
 namespace micro_swarm {
 
 namespace {
-std::uint32_t phase_of(PartyPhase phase) { return static_cast<std::uint32_t>(phase); }
 bool is_vacant(std::uint32_t phase) {
-  return phase == phase_of(PartyPhase::none) || phase == phase_of(PartyPhase::gave_up);
+  return phase == stored(PartyPhase::none) || phase == stored(PartyPhase::gave_up);
 }
 }  // namespace
 
@@ -42,12 +41,12 @@ Result<Clients::Attached> Clients::attach(pid_t pid) {
   if (row.incarnation == 0) row.incarnation = 1;
   row.pid = pid;
   row.spawned_ns = now_ns();
-  row.phase = phase_of(PartyPhase::starting);
+  row.phase = stored(PartyPhase::starting);
   client.dead = false;
   auto socket = parties_.open_socket(client, -1, 0);
   if (!socket) {
     ::close(pidfd);
-    row.phase = phase_of(PartyPhase::gave_up);
+    row.phase = stored(PartyPhase::gave_up);
     return socket.error();
   }
   c_.root.keep(fd_key::pidfd + best, pidfd);
@@ -86,7 +85,7 @@ void Clients::settle(Peer& client) {
     succession_.become_heir(client);
     c_.count(Counter::clients_left);
   } else {
-    c_.row(client.id).phase = phase_of(PartyPhase::gave_up);
+    c_.row(client.id).phase = stored(PartyPhase::gave_up);
   }
   tasks_.client_gone(client);
 }
@@ -95,7 +94,7 @@ void Clients::tick(std::uint64_t now) {
   for (const PartyId p : std::vector<PartyId>(unsettled_)) settle(c_.peers[p]);
   for (PartyId p = first_client; p < parties_max; ++p) {
     const PartyRow& row = c_.row(p);
-    if (row.phase == phase_of(PartyPhase::starting) && !c_.peers[p].dead &&
+    if (row.phase == stored(PartyPhase::starting) && !c_.peers[p].dead &&
         now - row.spawned_ns > c_.config.supervision.register_timeout_ms * ns_per_ms)
       gone(c_.peers[p]);
   }
@@ -125,7 +124,7 @@ void Clients::adopt(const FdStore& fds) {
     parties_.watch_socket(client, UniqueFd(socket));
     if (pidfd >= 0) parties_.watch_pidfd(client, UniqueFd(pidfd));
     if (c_.roster(p) == RosterWord::make(RosterState::live, row.incarnation)) {
-      row.phase = phase_of(PartyPhase::live);
+      row.phase = stored(PartyPhase::live);
       tasks_.expect_repeat(client);
     }
     c_.send(client, PartyMessage{PartyMessageKind::new_supervisor, p, row.incarnation, c_.epoch});

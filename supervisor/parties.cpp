@@ -161,7 +161,7 @@ void Parties::publish(Peer& peer, Segment segment, Mapping bell) {
   store(row.roster, RosterWord::make(RosterState::live, incarnation).word);  // it counts from here
   c_.root.keep(fd_key::segment + peer.id, peer.segment.fd());
   c_.root.drop(fd_key::pending_segment + peer.id);
-  row.phase = static_cast<std::uint32_t>(PartyPhase::live);
+  row.phase = stored(PartyPhase::live);
   row.live_ns = now_ns();
   peer.linked = true;
   peer.dead = false;

@@ -77,7 +77,7 @@ void Succession::become_heir(Peer& peer) {
     banks_.heir_of(p);
   }
   store(row.roster, RosterWord::make(RosterState::heir_is_supervisor, roster.incarnation()).word);
-  row.phase = static_cast<std::uint32_t>(PartyPhase::gave_up);
+  row.phase = stored(PartyPhase::gave_up);
   peer.linked = false;
   consume_as(peer);
   for (Hold& hold : area.holds)

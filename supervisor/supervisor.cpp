@@ -114,7 +114,7 @@ void Supervisor::attach_known_parties() {
         peer.bell = std::move(*mapped);
     const PartyRow& row = c_.row(p);
     peer.linked = c_.roster(p).incarnation() == row.incarnation &&
-                  row.phase != static_cast<std::uint32_t>(PartyPhase::succeeding);
+                  row.phase != stored(PartyPhase::succeeding);
   }
 }
 

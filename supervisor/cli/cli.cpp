@@ -56,7 +56,7 @@ int parse(int argc, char** argv, Cli& shared) {
   app.set_help_all_flag("--help-all", "Print the help of every verb and exit");
   app.footer(
       "Exit codes: 0 ok, 1 failed, 2 usage, 3 not running, 4 gave up, 5 refused,\n"
-      "6 cancelled, 7 dead letter, 124 timed out.");
+      "6 cancelled, 7 dead letter, 124 timed out.\n");
   add_verbs(app, shared);
   try {
     app.parse(argc, argv);

@@ -71,6 +71,24 @@ std::vector<std::string> names_in_order(const json& objects,
 
 std::string spaces(std::size_t count) { return std::string(count, ' '); }
 
+/// Tables, and objects that would make a long line.
+bool is_block(const std::string& name, const json& value) {
+  constexpr std::size_t line_columns_max = 80;
+  return is_table(value) ||
+         (value.is_object() && width_of(cell_text(name, value)) > line_columns_max);
+}
+
+std::string block_text(const json& value, const std::vector<std::string>& first) {
+  if (is_table(value)) return table_text(value, first);
+  std::size_t width = 0;
+  for (const auto& item : value.items()) width = std::max(width, width_of(item.key()));
+  std::string text;
+  for (const auto& item : value.items())
+    text += "  " + on_one_line(item.key()) + spaces(width - width_of(item.key()) + 2) +
+            cell_text(item.key(), item.value()) + "\n";
+  return text;
+}
+
 }  // namespace
 
 std::string cell_text(std::string_view name, const json& value) {
@@ -135,20 +153,24 @@ std::string table_text(const json& rows, const std::vector<std::string>& first) 
 
 std::string object_text(const json& object, const std::vector<std::string>& first) {
   const auto names = names_in_order(json::array({object}), first);
+  // {"task":{...}} is that task.
+  if (names.size() == 1 && object[names.front()].is_object())
+    return object_text(object[names.front()], first);
+
   std::size_t width = 0;
   for (const auto& name : names)
-    if (!is_table(object[name])) width = std::max(width, width_of(name));
+    if (!is_block(name, object[name])) width = std::max(width, width_of(name));
   std::string fields;
-  std::string tables;
+  std::string blocks;
   for (const auto& name : names) {
     const json& value = object[name];
-    if (is_table(value))
-      tables += "\n" + on_one_line(name) + "\n" + table_text(value, first);
+    if (is_block(name, value))
+      blocks += "\n" + on_one_line(name) + "\n" + block_text(value, first);
     else
       fields +=
           on_one_line(name) + spaces(width - width_of(name) + 2) + cell_text(name, value) + "\n";
   }
-  return fields + tables;
+  return fields.empty() && !blocks.empty() ? blocks.substr(1) : fields + blocks;
 }
 
 std::string event_text(const json& event) {

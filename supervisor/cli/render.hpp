@@ -15,7 +15,8 @@ std::string cell_text(std::string_view name, const nlohmann::json& value);
 /// Rows (objects) under a line of column names: `first` columns that occur, then the others.
 std::string table_text(const nlohmann::json& rows, const std::vector<std::string>& first);
 
-/// An object: "name  value" lines, then a table for each array of objects in it.
+/// An object: "name  value" lines, then a block for each array of objects (a table) and each large
+/// object in it. An object whose only member is an object is shown as that.
 std::string object_text(const nlohmann::json& object, const std::vector<std::string>& first);
 
 /// One event of `events`: time, kind, then its fields as name=value.

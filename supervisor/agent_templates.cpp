@@ -1,0 +1,195 @@
+// The template processes that agents are cloned from: started, told what they are, listened to,
+// and started again.
+
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "common/log.hpp"
+#include "supervisor/agents.hpp"
+#include "supervisor/death_certificate.hpp"
+#include "supervisor/log_pipe.hpp"
+
+namespace micro_swarm {
+
+void Agents::start_template(std::uint32_t number) {
+  Template& t = templates_[number];
+  TemplateRow& row = c_.tables().templates[number];
+  t.started_ns = now_ns();
+  t.not_before_ns = 0;
+  row.phase = TemplatePhase::loading;
+  row.pid = 0;
+  const AgentSpec& agent = c_.config.agents[number];
+  TemplateSpec spec;
+  spec.name = agent.name;
+  spec.kind = agent.kind;
+  for (std::uint16_t id = 0; id < capabilities_max; ++id)
+    if (capabilities_[number].test(id))
+      spec.capabilities.push_back({c_.tables().capabilities[id].text, id});
+  spec.model = agent.model.string();
+  spec.command = agent.command;
+  spec.environment = agent.environment;
+  spec.log_level = c_.config.log.level;
+  auto packet = encode_template_spec(spec);
+  auto sockets = seqpacket_pair();
+  auto pipe = make_log_pipe();
+  if (!packet || !sockets || !pipe) {
+    const Error error = !packet ? packet.error() : !sockets ? sockets.error() : pipe.error();
+    log::error("template {}: {}", agent.name, error.message);
+    row.phase = TemplatePhase::failed;
+    if (fatal_) fatal_(error);
+    return;
+  }
+  c_.root.keep(fd_key::template_socket + number, sockets->first.get());
+  c_.root.keep(fd_key::template_log + number, pipe->first.get());
+  send_with_fds(sockets->first.get(), std::as_bytes(std::span(*packet)), {}, true);
+  t.socket.emplace(c_.io, sockets->first.release());
+  t.log_pipe.emplace(c_.io, pipe->first.release());
+  c_.root.spawn_template(number, sockets->second.get(), pipe->second.get());
+  read_template(number);
+  read_template_log(number);
+}
+
+void Agents::template_started(std::uint32_t number, pid_t pid, int sys_errno) {
+  if (number >= c_.config.agents.size()) return;
+  if (pid == 0) {
+    log::error("root could not fork template {}: {}", c_.config.agents[number].name,
+               system_error("fork", sys_errno).message);
+    return template_died(number, 0);
+  }
+  c_.tables().templates[number].pid = pid;
+}
+
+void Agents::read_template(std::uint32_t number) {
+  Template& t = templates_[number];
+  t.socket->async_wait(WatchedFd::wait_read, [this, number](boost::system::error_code ec) {
+    Template& mine = templates_[number];
+    if (ec || !mine.socket) return;
+    for (;;) {
+      TemplateMessage message;
+      ReceivedMessage got = receive_with_fds(mine.socket->native_handle(),
+                                             std::as_writable_bytes(std::span(&message, 1)));
+      if (got.size < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) break;
+      if (got.size <= 0) return;  // its death is on its way from root
+      if (got.size != static_cast<ssize_t>(sizeof message)) {
+        for (int f = 0; f < got.fd_count; ++f) ::close(got.fds[f]);
+        continue;
+      }
+      UniqueFd pidfd(got.fd_count > 0 ? got.fds[0] : -1);
+      for (int f = 1; f < got.fd_count; ++f) ::close(got.fds[f]);
+      message.text[sizeof message.text - 1] = '\0';
+      template_said(number, message, std::move(pidfd));
+      if (!mine.socket) return;
+    }
+    read_template(number);
+  });
+}
+
+void Agents::read_template_log(std::uint32_t number) {
+  Template& t = templates_[number];
+  t.log_pipe->async_wait(WatchedFd::wait_read, [this, number](boost::system::error_code ec) {
+    Template& mine = templates_[number];
+    if (ec || !mine.log_pipe) return;
+    char buffer[4096];
+    const ssize_t got = ::read(mine.log_pipe->native_handle(), buffer, sizeof buffer);
+    if (got <= 0) {
+      mine.log_pipe.reset();
+      return;
+    }
+    mine.log_tail.append(buffer, static_cast<std::size_t>(got));
+    std::size_t end;
+    while ((end = mine.log_tail.find('\n')) != std::string::npos) {
+      log::info("template {}: {}", c_.config.agents[number].name, mine.log_tail.substr(0, end));
+      mine.log_tail.erase(0, end + 1);
+    }
+    if (mine.log_tail.size() > 4096) mine.log_tail.clear();
+    read_template_log(number);
+  });
+}
+
+void Agents::template_said(std::uint32_t number, const TemplateMessage& message, UniqueFd pidfd) {
+  Template& t = templates_[number];
+  TemplateRow& row = c_.tables().templates[number];
+  const std::string& name = c_.config.agents[number].name;
+  switch (message.kind) {
+    case TemplateMessageKind::ready: {
+      row.phase = TemplatePhase::ready;
+      std::vector<PartyId> waiting;
+      waiting.swap(t.waiting);
+      for (const PartyId p : waiting) {
+        PendingSpawn pending = std::move(pending_spawns_[p]);
+        if (pending.socket)
+          request_spawn(c_.peers[p], std::move(pending.socket), std::move(pending.log_pipe));
+      }
+      return;
+    }
+    case TemplateMessageKind::load_failed: {
+      row.phase = TemplatePhase::failed;
+      c_.events.add("template_failed", {{"kind", name}, {"reason", message.text}});
+      for (PartyId p = 0; p < agents_max; ++p)
+        if (c_.row(p).phase == stored(PartyPhase::starting) && c_.row(p).kind == number)
+          give_up(c_.peers[p], message.text);
+      if (fatal_) fatal_(Error{ErrorCode::model, "agent kind " + name + ": " + message.text, 0});
+      return;
+    }
+    case TemplateMessageKind::spawned:
+    case TemplateMessageKind::spawn_failed: {
+      std::erase(t.asked, message.party);
+      if (message.party >= agents_max) return;
+      Peer& agent = c_.peers[message.party];
+      PartyRow& agent_row = c_.row(message.party);
+      if (agent_row.incarnation != message.incarnation) return;
+      if (message.kind == TemplateMessageKind::spawn_failed) {
+        log::error("agent {}: the template could not clone it: {}", message.party, message.text);
+        return died(agent);
+      }
+      agent_row.pid = message.pid;
+      if (agent.dead || !pidfd) return;
+      c_.root.keep(fd_key::pidfd + agent.id, pidfd.get());
+      parties_.watch_pidfd(agent, std::move(pidfd));
+      return;
+    }
+  }
+}
+
+void Agents::template_died(std::uint32_t number, int status) {
+  Template& t = templates_[number];
+  TemplateRow& row = c_.tables().templates[number];
+  // Its last words (load_failed, answers to spawn requests) may still be in the socket.
+  while (t.socket) {
+    TemplateMessage message;
+    ReceivedMessage got =
+        receive_with_fds(t.socket->native_handle(), std::as_writable_bytes(std::span(&message, 1)));
+    if (got.size != static_cast<ssize_t>(sizeof message)) break;
+    template_said(number, message, UniqueFd(got.fd_count > 0 ? got.fds[0] : -1));
+  }
+  t.socket.reset();
+  c_.root.drop(fd_key::template_socket + number);
+  c_.root.drop(fd_key::template_log + number);
+  row.pid = 0;
+  const bool failed = row.phase == TemplatePhase::failed;
+  if (!failed)
+    c_.events.add("template_died",
+                  {{"kind", c_.config.agents[number].name}, {"status", text_of_status(status)}});
+  std::vector<PartyId> asked;
+  asked.swap(t.asked);
+  if (failed || stopping_) return;
+  const std::uint64_t now = now_ns();
+  const RestartDecision decision = t.restarts.died(
+      c_.config.supervision, ExitKind::crash, now - t.started_ns, now, random_between_0_and_1());
+  if (decision.kind != RestartDecision::Kind::restart) {
+    row.phase = TemplatePhase::failed;
+    for (PartyId p = 0; p < agents_max; ++p)
+      if (c_.row(p).phase == stored(PartyPhase::starting) && c_.row(p).kind == number)
+        give_up(c_.peers[p], "its template died too often");
+    return;
+  }
+  row.phase = TemplatePhase::loading;
+  t.not_before_ns = std::max<std::uint64_t>(decision.not_before_ns, 1);
+  // Requests that nobody answered: those lives end unborn and begin again.
+  for (const PartyId p : asked) died(c_.peers[p]);
+  tick(now);
+}
+
+}  // namespace micro_swarm

@@ -1,0 +1,84 @@
+#include "supervisor/death_certificate.hpp"
+
+#include <sys/wait.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "common/clock.hpp"
+
+namespace micro_swarm {
+
+namespace {
+std::string_view name_of(FlightCode code) {
+  switch (code) {
+    case FlightCode::none: return "none";
+    case FlightCode::registered: return "registered";
+    case FlightCode::live: return "live";
+    case FlightCode::dispatch_received: return "dispatch_received";
+    case FlightCode::dispatch_skipped: return "dispatch_skipped";
+    case FlightCode::handler_started: return "handler_started";
+    case FlightCode::handler_finished: return "handler_finished";
+    case FlightCode::completed: return "completed";
+    case FlightCode::bank_mapped: return "bank_mapped";
+    case FlightCode::cancel_seen: return "cancel_seen";
+    case FlightCode::drain_seen: return "drain_seen";
+    case FlightCode::parked: return "parked";
+  }
+  return "unknown";
+}
+
+constexpr std::uint32_t flight_events_in_certificate = 8;
+
+/// The last entries of a dead process's recorder. Its bytes are input: the count is bounded.
+nlohmann::json last_flight_events(const SegmentView& segment) {
+  nlohmann::json events = nlohmann::json::array();
+  const FlightRecorder& recorder = segment.recorder();
+  const std::uint64_t count = load(recorder.count);
+  const std::uint64_t shown = std::min<std::uint64_t>(count, flight_events_in_certificate);
+  for (std::uint64_t n = count - shown; n < count; ++n) {
+    const FlightEvent event = recorder.events[n % flight_events_max];
+    events.push_back(
+        {{"time_ns", event.time_ns}, {"event", name_of(event.code)}, {"subject", event.subject}});
+  }
+  return events;
+}
+}  // namespace
+
+std::string text_of_status(int status) {
+  if (WIFSIGNALED(status))
+    return std::string("signal ") + std::to_string(WTERMSIG(status)) + " (" +
+           ::strsignal(WTERMSIG(status)) + ")";
+  return "exit code " + std::to_string(WEXITSTATUS(status));
+}
+
+nlohmann::json death_certificate(const Death& death) {
+  nlohmann::json certificate = {{"agent", death.agent},
+                                {"kind", death.kind},
+                                {"incarnation", death.incarnation},
+                                {"pid", death.pid},
+                                {"uptime_ms", death.uptime_ns / ns_per_ms}};
+  if (death.status) {
+    certificate["cause"] = text_of_status(*death.status);
+    if (WIFSIGNALED(*death.status))
+      certificate["signal"] = WTERMSIG(*death.status);
+    else
+      certificate["exit_code"] = WEXITSTATUS(*death.status);
+  } else {
+    certificate["cause"] = "unknown";
+  }
+  if (!death.killed_because.empty()) certificate["killed_because"] = death.killed_because;
+  const bool registered =
+      death.segment != nullptr && death.segment->header().incarnation == death.incarnation;
+  certificate["registered"] = registered;
+  if (registered) {
+    const SegmentHeader& header = death.segment->header();
+    if (const TaskId in_hand = load(header.task_in_hand); in_hand != 0)
+      certificate["task_in_hand"] = in_hand;
+    certificate["tasks_completed"] = load(header.tasks_completed);
+    certificate["last_events"] = last_flight_events(*death.segment);
+  }
+  return certificate;
+}
+
+}  // namespace micro_swarm

@@ -1,0 +1,31 @@
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "shm/segment.hpp"
+
+namespace micro_swarm {
+
+/// What is known of an agent that died.
+struct Death {
+  PartyId agent = no_party;
+  std::string_view kind;
+  Incarnation incarnation = 0;
+  pid_t pid = 0;
+  std::uint64_t uptime_ns = 0;
+  std::optional<int> status;             ///< as of waitpid; none: died before it had a pid we know
+  std::string_view killed_because;       ///< empty: not killed by the supervisor
+  const SegmentView* segment = nullptr;  ///< of the id's last registered life, which may be older
+};
+
+/// Who died of what, with what in hand, after how long, and its last flight-recorder events. What
+/// is read from the dead segment is input: bounded, never an index.
+nlohmann::json death_certificate(const Death& death);
+
+/// "signal 9 (Killed)" or "exit code 3", from a status of waitpid.
+std::string text_of_status(int status);
+
+}  // namespace micro_swarm
