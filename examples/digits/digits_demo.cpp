@@ -176,8 +176,8 @@ class Classifier {
     const double rate = static_cast<double>(answered - shown_answered_) /
                         (static_cast<double>(now - shown_ns_) / 1e9);
     progress_.show(
-        fmt::format("{:5.1f} s  {} digits  {:.2f} % right  {:.0f}/s  {} workers and {} supervisors "
-                    "killed  {} tasks run again",
+        fmt::format("{:5.1f} s  {} digits  {:.2f} % right  {:.0f}/s  killed: {} workers, {} "
+                    "supervisors  run again: {}",
                     seconds_at(now), answered, 100.0 * Tally::ratio(so_far.right, answered), rate,
                     kills_.workers_killed, kills_.supervisors_killed, so_far.run_again),
         now);
@@ -239,9 +239,23 @@ Result<std::uint64_t> wait_for_regions(ControlClient& control) {
   }
 }
 
+/// A swarm that cannot start says why in its log and ends.
+Result<ControlClient> connect_to(SwarmProcess& swarm) {
+  const std::uint64_t deadline_ns = now_ns() + start_timeout_ms * ns_per_ms;
+  for (;;) {
+    auto control = ControlClient::connect(swarm.endpoint(), 100);
+    if (control || now_ns() > deadline_ns) return control;
+    if (!swarm.has_ended()) continue;
+    const auto exit_code = swarm.stop(0);
+    if (!exit_code) return exit_code.error();
+    return Error{ErrorCode::not_running,
+                 fmt::format("the swarm ended with exit code {} before it was up", *exit_code)};
+  }
+}
+
 Result<Outcome> classify_in(SwarmProcess& swarm, const Options& options, const Job& job,
                             ProgressLine& progress) {
-  auto control = ControlClient::connect(swarm.endpoint(), start_timeout_ms);
+  auto control = connect_to(swarm);
   if (!control) return control.error();
   const auto up = wait_for_workers(*control, options.workers, options.workers, start_timeout_ms);
   if (!up) return up.error();

@@ -1,5 +1,6 @@
 #include "examples/digits/progress_line.hpp"
 
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -11,6 +12,13 @@ namespace {
 constexpr const char* erase_line = "\r\x1b[2K";
 constexpr std::uint64_t terminal_interval_ns = 100 * ns_per_ms;
 constexpr std::uint64_t plain_interval_ns = ns_per_s;
+
+/// A line that wraps could not be written over.
+std::string_view fitted(std::string_view text) {
+  winsize size{};
+  if (::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col == 0) return text;
+  return text.substr(0, size.ws_col - 1u);
+}
 }  // namespace
 
 ProgressLine::ProgressLine()
@@ -21,7 +29,7 @@ void ProgressLine::show(std::string_view text, std::uint64_t at_ns) {
   if (!is_due(at_ns)) return;
   next_ns_ = at_ns + (terminal_ ? terminal_interval_ns : plain_interval_ns);
   if (terminal_) {
-    current_ = text;
+    current_ = fitted(text);
     write(erase_line + current_);
   } else {
     write(std::string(text) + "\n");
