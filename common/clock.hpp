@@ -16,6 +16,12 @@ inline std::uint64_t now_ns() noexcept {
 inline constexpr std::uint64_t ns_per_ms = 1'000'000;
 inline constexpr std::uint64_t ns_per_s = 1'000'000'000;
 
+/// Time from `since` to `now`, 0 when `since` is later: the two may come from different looks at
+/// the clock.
+constexpr std::uint64_t elapsed_ns(std::uint64_t now, std::uint64_t since) noexcept {
+  return now > since ? now - since : 0;
+}
+
 /// Tells the core that this is a spin loop.
 inline void cpu_relax() noexcept {
 #if defined(__x86_64__)

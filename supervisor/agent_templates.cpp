@@ -176,8 +176,9 @@ void Agents::template_died(std::uint32_t number, int status) {
   asked.swap(t.asked);
   if (failed || stopping_) return;
   const std::uint64_t now = now_ns();
-  const RestartDecision decision = t.restarts.died(
-      c_.config.supervision, ExitKind::crash, now - t.started_ns, now, random_between_0_and_1());
+  const RestartDecision decision =
+      t.restarts.died(c_.config.supervision, ExitKind::crash, elapsed_ns(now, t.started_ns), now,
+                      random_between_0_and_1());
   if (decision.kind != RestartDecision::Kind::restart) {
     row.phase = TemplatePhase::failed;
     for (PartyId p = 0; p < agents_max; ++p)

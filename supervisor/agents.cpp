@@ -125,6 +125,7 @@ void Agents::socket_closed(Peer& agent) {
   // Mostly it is exiting right now, and its pidfd says so in a moment.
   agent.socket.reset();
   agent.kill_at_ns = now_ns() + closed_socket_grace_ns;
+  agent.unheeded_task = 0;
   agent.kill_reason = "closed its socket";
 }
 
@@ -203,14 +204,15 @@ void Agents::after_death(Peer& agent) {
     return;
   const std::uint64_t now = now_ns();
   const std::uint64_t born = row.live_ns > row.spawned_ns ? row.live_ns : row.spawned_ns;
-  certify(agent, now - born);
+  certify(agent, elapsed_ns(now, born));
   row.not_before_ns = now;
   if (stopping_) {
     row.phase = stored(PartyPhase::gave_up);
     return;
   }
-  const RestartDecision decision = restarts_[agent.id].died(
-      c_.config.supervision, exit_kind(agent), now - born, now, random_between_0_and_1());
+  const RestartDecision decision =
+      restarts_[agent.id].died(c_.config.supervision, exit_kind(agent), elapsed_ns(now, born), now,
+                               random_between_0_and_1());
   switch (decision.kind) {
     case RestartDecision::Kind::leave: return give_up(agent, "ended, not to be restarted");
     case RestartDecision::Kind::give_up:
@@ -272,7 +274,8 @@ void Agents::tick(std::uint64_t now) {
     if (row.phase == stored(PartyPhase::succeeding) && row.not_before_ns <= now && !stopping_)
       spawn(agent);
     else if (row.phase == stored(PartyPhase::starting) && row.pid != 0 && !agent.dead &&
-             now - row.spawned_ns > c_.config.supervision.register_timeout_ms * ns_per_ms)
+             elapsed_ns(now, row.spawned_ns) >
+                 c_.config.supervision.register_timeout_ms * ns_per_ms)
       kill(agent, "did not register in " +
                       std::to_string(c_.config.supervision.register_timeout_ms) + " ms");
     else if (row.phase == stored(PartyPhase::live) && !agent.in_scheduler && !agent.dead &&

@@ -95,7 +95,7 @@ void Clients::tick(std::uint64_t now) {
   for (PartyId p = first_client; p < parties_max; ++p) {
     const PartyRow& row = c_.row(p);
     if (row.phase == stored(PartyPhase::starting) && !c_.peers[p].dead &&
-        now - row.spawned_ns > c_.config.supervision.register_timeout_ms * ns_per_ms)
+        elapsed_ns(now, row.spawned_ns) > c_.config.supervision.register_timeout_ms * ns_per_ms)
       gone(c_.peers[p]);
   }
 }

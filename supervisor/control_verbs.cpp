@@ -257,10 +257,10 @@ json ControlVerbs::task(std::uint32_t slot) const {
       {"client", request.client},
       {"number", request.number},
       {"payload_bytes", request.payload_token != 0 ? request.payload_bytes : request.inline_bytes},
-      {"age_ms", (now - request.accepted_ns) / ns_per_ms}};
+      {"age_ms", elapsed_ns(now, request.accepted_ns) / ns_per_ms}};
   if (word.state() == TaskState::running) {
     answer["agent"] = word.agent();
-    answer["running_ms"] = (now - record.dispatched_ns) / ns_per_ms;
+    answer["running_ms"] = elapsed_ns(now, record.dispatched_ns) / ns_per_ms;
     if (record.cancel_requested != 0) answer["cancel_requested"] = true;
   }
   if (word.state() == TaskState::ready && !parts_.tasks.scheduler().can_run(request.capability))

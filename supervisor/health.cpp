@@ -18,8 +18,10 @@ HealthAction judge(const HealthView& view, std::uint64_t now_ns, std::uint64_t h
   if (view.progress != view.progress_seen && view.probe_sent_ns == 0)
     return HealthAction::progressed;
   if (view.probe_sent_ns != 0)
-    return now_ns - view.probe_sent_ns >= hang_timeout_ns ? HealthAction::kill : HealthAction::none;
-  if (view.busy && now_ns - view.progress_at_ns >= hang_timeout_ns / 3) return HealthAction::probe;
+    return elapsed_ns(now_ns, view.probe_sent_ns) >= hang_timeout_ns ? HealthAction::kill
+                                                                     : HealthAction::none;
+  if (view.busy && elapsed_ns(now_ns, view.progress_at_ns) >= hang_timeout_ns / 3)
+    return HealthAction::probe;
   if (view.idle_probe_due) return HealthAction::probe;
   return HealthAction::none;
 }
@@ -29,6 +31,7 @@ void Health::tick(std::uint64_t now, std::uint64_t lag_ns) {
   for (PartyId p = 0; p < agents_max; ++p) {
     Peer& agent = c_.peers[p];
     if (!agent.linked || agent.dead) continue;
+    watch_cancel(agent, now);
     if (agent.kill_at_ns != 0) {
       agent.kill_at_ns += lag_ns;
       if (now >= agent.kill_at_ns) {
@@ -46,8 +49,8 @@ void Health::tick(std::uint64_t now, std::uint64_t lag_ns) {
     view.progress_at_ns = agent.progress_at_ns;
     view.probe_sent_ns = agent.probe_sent_ns;
     // Staggered over the period, so that idle agents do not all wake in the same moment.
-    view.idle_probe_due =
-        now - agent.progress_at_ns >= (idle_probe_period_s + p % idle_probe_period_s) * ns_per_s;
+    view.idle_probe_due = elapsed_ns(now, agent.progress_at_ns) >=
+                          (idle_probe_period_s + p % idle_probe_period_s) * ns_per_s;
     switch (judge(view, now, hang_timeout_ns)) {
       case HealthAction::none: break;
       case HealthAction::progressed:
@@ -66,6 +69,21 @@ void Health::tick(std::uint64_t now, std::uint64_t lag_ns) {
                          std::to_string(c_.config.supervision.hang_timeout_ms) + " ms");
         break;
     }
+  }
+}
+
+/// The grace begins anew with each task: who stops one of two has heeded what it was asked.
+void Health::watch_cancel(Peer& agent, std::uint64_t now) {
+  if (agent.kill_at_ns != 0 && agent.unheeded_task == 0) return;  // dies for another reason
+  const auto unheeded = tasks_.unheeded_cancel(agent.id);
+  if (!unheeded) {
+    agent.kill_at_ns = 0;
+    agent.unheeded_task = 0;
+  } else if (unheeded->task != agent.unheeded_task) {
+    agent.unheeded_task = unheeded->task;
+    agent.kill_at_ns = now + c_.config.tasks.cancel_grace_ms * ns_per_ms;
+    agent.kill_reason =
+        unheeded->reason == CancelReason::timed_out ? "task timed out" : "task cancelled";
   }
 }
 

@@ -38,6 +38,8 @@ class Health {
   void sample_load();
 
  private:
+  void watch_cancel(Peer& agent, std::uint64_t now);
+
   SupervisorContext& c_;
   Tasks& tasks_;
   Kill kill_;

@@ -170,6 +170,7 @@ void Parties::publish(Peer& peer, Segment segment, Mapping bell) {
   peer.progress_at_ns = row.live_ns;
   peer.probe_sent_ns = 0;
   peer.kill_at_ns = 0;
+  peer.unheeded_task = 0;
   peer.hot = false;
   c_.ring(peer);
   on_.published(peer);

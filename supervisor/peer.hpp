@@ -49,7 +49,8 @@ struct Peer {
   std::uint64_t progress_at_ns = 0;
   std::uint64_t probe_number = 0;
   std::uint64_t probe_sent_ns = 0;  ///< 0 = no probe is out
-  std::uint64_t kill_at_ns = 0;     ///< a cancel's grace ends then; 0 = none
+  std::uint64_t kill_at_ns = 0;  ///< a grace ends then; 0 = none
+  TaskId unheeded_task = 0;      ///< whose grace that is; 0 = not a task's
   const char* kill_reason = nullptr;
 
   // How it ended: the death is acted on when it is seen, the certificate when the status is there.

@@ -1,7 +1,6 @@
 #include "supervisor/root_spawn.hpp"
 
 #include <fcntl.h>
-#include <linux/close_range.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <unistd.h>
@@ -48,7 +47,7 @@ void prefer_for_oom_kill() noexcept {
   if (log_pipe >= 0) ::dup2(from_log, STDOUT_FILENO);
   ::dup2(from_log, STDERR_FILENO);
   ::dup3(from_socket, 3, O_CLOEXEC);
-  ::close_range(4, ~0u, 0);
+  ::closefrom(4);
   ::signal(SIGPIPE, SIG_DFL);
   rlimit nofile{};
   if (::getrlimit(RLIMIT_NOFILE, &nofile) == 0) {

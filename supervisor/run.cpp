@@ -6,6 +6,10 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include <array>
+#include <cstdio>
+#include <cstdlib>
+
 #include "supervisor/root.hpp"
 #include "supervisor/root_log.hpp"
 #include "supervisor/run_limits.hpp"
@@ -42,6 +46,16 @@ void take_default_dispositions() {
   ::signal(SIGPIPE, SIG_IGN);
 }
 
+/// Children are looked for in /proc by pid: one of another namespace would show somebody else's.
+Result<void> check_proc() {
+  std::array<char, 24> self{};
+  const ssize_t size = ::readlink("/proc/self", self.data(), self.size() - 1);
+  if (size > 0 && std::strtol(self.data(), nullptr, 10) == ::getpid()) return {};
+  return Error{ErrorCode::system,
+               "/proc is not mounted for this PID namespace: mount it (`mount -t proc proc /proc`)",
+               0};
+}
+
 Result<UniqueFd> block_and_collect_signals() {
   const sigset_t signals = Root::handled_signals();
   if (::sigprocmask(SIG_SETMASK, &signals, nullptr) != 0) return system_error("sigprocmask", errno);
@@ -67,6 +81,7 @@ Result<void> become_root() {
 Result<int> run_swarm(const Config& config, const Endpoint& endpoint,
                       TemplateEntry template_entry) {
   if (auto filled = fill_standard_descriptors(); !filled) return filled.error();
+  if (auto ours = check_proc(); !ours) return ours.error();
   const auto nofile_soft = prepare_limits(needs_of(config), available_memory());
   if (!nofile_soft) return nofile_soft.error();
   auto null = open_null();
@@ -90,6 +105,7 @@ Result<int> run_swarm(const Config& config, const Endpoint& endpoint,
   if (!signals) return give_back(signals.error());
   if (auto ready = become_root(); !ready) return give_back(ready.error());
 
+  std::fflush(nullptr);  // what is buffered would leave once more with each child
   root_log_init(config.log.level);
   Root root(Root::Parts{config, endpoint, std::move(*segment), std::move(*socket), std::move(*null),
                         std::move(*signals), *nofile_soft, template_entry});

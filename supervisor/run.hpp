@@ -15,8 +15,8 @@ using TemplateEntry = void (*)(int socket);
 /// (restart cap), 130 or 143 forced by a second signal, or what the supervisor asked for.
 ///
 /// Everything is checked before anything is started. Errors: system (limits of descriptors, memory,
-/// address space or file size too low, each naming what to raise or lower; no sealable memfd;
-/// runtime directory), refused (a swarm of that name runs already).
+/// address space or file size too low, each naming what to raise or lower; no sealable memfd; no
+/// /proc of this PID namespace; runtime directory), refused (a swarm of that name runs already).
 /// The soft limit of descriptors is raised for the swarm; agents get back the one found at start.
 Result<int> run_swarm(const Config& config, const Endpoint& endpoint, TemplateEntry template_entry);
 

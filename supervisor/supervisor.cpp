@@ -161,7 +161,7 @@ void Supervisor::run() {
     if (now - last_io_ns >= io_interval_ns) {
       poll_io();
       last_io_ns = now;
-      if (now >= next_tick_ns_) tick(now);
+      if (now >= next_tick_ns_) tick(now_ns());
     }
     if (worked) {
       last_work_ns = now;
@@ -174,7 +174,7 @@ void Supervisor::run() {
     park();
     last_work_ns = now_ns();
     last_io_ns = last_work_ns;
-    if (last_work_ns >= next_tick_ns_) tick(last_work_ns);
+    if (last_work_ns >= next_tick_ns_) tick(now_ns());
   }
 }
 

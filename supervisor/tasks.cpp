@@ -342,7 +342,6 @@ bool Tasks::answered(Peer& agent, const SlotBody& body, MessageInHand in_hand) {
     *at = running.back();
     running.pop_back();
   }
-  if (record->cancel_requested != 0) agent.kill_at_ns = 0;
   // The next task first, so that the agent does not wait for our bookkeeping.
   schedule({SchedulerEvent::Kind::attempt_ended, id, agent.id});
   run_actions();
@@ -424,14 +423,26 @@ Tasks::CancelAnswer Tasks::cancel(TaskId id, CancelReason reason) {
     PartyMessage message{PartyMessageKind::cancel, agent.id, c_.row(agent.id).incarnation};
     message.a = id;
     c_.send(agent, message);
-    agent.kill_at_ns = now_ns() + c_.config.tasks.cancel_grace_ms * ns_per_ms;
-    agent.kill_reason = reason == CancelReason::timed_out ? "task timed out" : "task cancelled";
     return CancelAnswer::asked;
   }
   end_task(*record, end_by(reason), now_ns());
   schedule({SchedulerEvent::Kind::task_withdrawn, id});
   ended(task_slot(id), word.state());
   return CancelAnswer::ended;
+}
+
+std::optional<Tasks::Unheeded> Tasks::unheeded_cancel(PartyId agent) const {
+  // Our own records say what it works on: it takes dispatches in their order.
+  const TaskRecord* first = nullptr;
+  std::uint32_t first_slot = 0;
+  for (const std::uint32_t slot : running_[agent])
+    if (first == nullptr || records_[slot].dispatch_sequence < first->dispatch_sequence) {
+      first = &records_[slot];
+      first_slot = slot;
+    }
+  if (first == nullptr || first->cancel_requested == 0) return std::nullopt;
+  return Unheeded{make_task_id(first_slot, word_of(*first).generation()),
+                  static_cast<CancelReason>(first->cancel_requested)};
 }
 
 void Tasks::timed_out(TaskId id) {

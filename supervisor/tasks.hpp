@@ -6,6 +6,7 @@
 #include <deque>
 #include <functional>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <unordered_map>
 
 #include "supervisor/latency_histogram.hpp"
@@ -35,6 +36,14 @@ class Tasks {
 
   enum class CancelAnswer { ended, asked, already_over, unknown };
   CancelAnswer cancel(TaskId id, CancelReason reason);
+  /// The task that `agent` works on although it was asked to stop it. One that only waits in its
+  /// ring does not count: it ends when its turn comes, and what runs before it is innocent. Read
+  /// from the records, so a new supervisor carries through what its predecessor asked for.
+  struct Unheeded {
+    TaskId task;
+    CancelReason reason;
+  };
+  std::optional<Unheeded> unheeded_cancel(PartyId agent) const;
 
   /// Deadlines that have passed, notices and releases that found no space.
   void tick(std::uint64_t now);
