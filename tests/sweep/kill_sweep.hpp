@@ -43,7 +43,7 @@ inline SweepCounts sweep_operation(const World& world, const Protocol& use,
   const Excuses excuses = scenario.excuses(world);
   BOOST_REQUIRE_EQUAL(check_places(world, excuses), "");
   const Operation operation = scenario.begin(world, use);
-  return kill_at_every_instruction(world, scenario.actor, depth, operation, [&] {
+  return kill_at_every_instruction(memory_of(world, scenario.actor), depth, operation, [&] {
     return recover_and_check(world, use, scenario, excuses);
   });
 }
@@ -58,7 +58,7 @@ inline SweepCounts sweep_recovery(const World& world, const Protocol& use, const
   const Excuses excuses = scenario.excuses(world);
   // The operation is the production one: a planted mistake is in the recovery.
   const std::vector<Snapshot> states =
-      states_left_by(world, scenario.actor, scenario.begin(world, production));
+      states_left_by(memory_of(world, scenario.actor), scenario.begin(world, production));
   const std::vector<RegionIndex> regions = World::regions_of(scenario.actor);
   for (std::size_t i = 0; i < states.size(); i += stride)
     for (const Succession how : successions_of(scenario.actor)) {
@@ -66,7 +66,7 @@ inline SweepCounts sweep_recovery(const World& world, const Protocol& use, const
       if (scenario.meanwhile) scenario.meanwhile(world);
       if (scenario.actor == S) {
         counts += kill_at_every_instruction(
-            world, S, depth, [&] { settle_supervisor(world, use); },
+            memory_of(world, S), depth, [&] { settle_supervisor(world, use); },
             [&] {
               settle_supervisor(world, use);
               std::string wrong = check_places(world, excuses);
@@ -77,7 +77,7 @@ inline SweepCounts sweep_recovery(const World& world, const Protocol& use, const
       const Incarnation dead = world.incarnation(scenario.actor);
       fresh_segment(world, scenario.actor, how, dead);
       counts += kill_at_every_instruction(
-          world, how == Succession::heir ? S : scenario.actor, depth,
+          memory_of(world, how == Succession::heir ? S : scenario.actor), depth,
           [&] { succeed(world, use, scenario.actor, how, dead, regions); },
           [&] {
             // Died with the heir: S itself, which settles first, then begins anew. Died with the

@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <boost/test/unit_test.hpp>
 #include <unordered_set>
 
 #define XXH_INLINE_ALL
@@ -118,30 +119,19 @@ class SteppedChild {
 
 class SeenStates {
  public:
-  SeenStates(const World& world, PartyId actor)
-      : world_(world), writable_(world.writable_by(actor)), start_(snapshot(world)) {}
+  explicit SeenStates(const SharedMemory& memory) : memory_(memory) {}
 
   /// True when the memory is as it has not been before.
   bool is_new() {
     std::uint64_t hash = 0;
-    for (const auto part : writable_) hash = XXH3_64bits_withSeed(part.data(), part.size(), hash);
+    for (const auto part : memory_.watched)
+      hash = XXH3_64bits_withSeed(part.data(), part.size(), hash);
     return seen_.insert(hash).second;
   }
   std::size_t size() const { return seen_.size(); }
 
-  /// Whether a byte has changed that is not the actor's to write.
-  bool others_are_untouched() const {
-    Snapshot now = snapshot(world_);
-    for (const auto part : writable_)
-      std::memcpy(now.data() + (part.data() - world_.bytes()),
-                  start_.data() + (part.data() - world_.bytes()), part.size());
-    return now == start_;
-  }
-
  private:
-  const World& world_;
-  std::vector<std::span<const std::byte>> writable_;
-  Snapshot start_;
+  const SharedMemory& memory_;
   std::unordered_set<std::uint64_t> seen_;
 };
 
@@ -156,11 +146,11 @@ SweepCounts& SweepCounts::operator+=(const SweepCounts& other) {
   return *this;
 }
 
-SweepCounts kill_at_every_instruction(const World& world, PartyId actor, Depth depth,
+SweepCounts kill_at_every_instruction(const SharedMemory& memory, Depth depth,
                                       const std::function<void()>& operation,
                                       const std::function<std::string()>& check) {
   SweepCounts counts;
-  SeenStates seen(world, actor);
+  SeenStates seen(memory);
   SteppedChild child(operation);
   const auto violated = [&counts](const std::string& wrong) {
     if (++counts.violations == 1)
@@ -170,34 +160,35 @@ SweepCounts kill_at_every_instruction(const World& world, PartyId actor, Depth d
   bool running = true;
   for (;;) {
     if (seen.is_new() || (running && depth == Depth::each_instruction)) {
-      const Snapshot before = snapshot(world);
+      const Snapshot before = memory.save();
       child.kill_twin();
       ++counts.kills;
       if (std::string wrong = check(); !wrong.empty()) violated(wrong);
-      restore(world, before);
+      memory.load(before);
     }
     if (!running) break;
     running = child.step();
     ++counts.instructions;
   }
-  if (!seen.others_are_untouched()) violated("the operation has written another party's words");
+  if (memory.others_are_untouched && !memory.others_are_untouched())
+    violated("the operation has written another party's words");
   counts.states = seen.size();
   return counts;
 }
 
-std::vector<Snapshot> states_left_by(const World& world, PartyId actor,
+std::vector<Snapshot> states_left_by(const SharedMemory& memory,
                                      const std::function<void()>& operation) {
   std::vector<Snapshot> states;
-  const Snapshot before = snapshot(world);
-  SeenStates seen(world, actor);
+  const Snapshot before = memory.save();
+  SeenStates seen(memory);
   {
     SteppedChild child(operation);
     do {
-      if (seen.is_new()) states.push_back(snapshot(world));
+      if (seen.is_new()) states.push_back(memory.save());
     } while (child.step());
-    if (seen.is_new()) states.push_back(snapshot(world));
+    if (seen.is_new()) states.push_back(memory.save());
   }
-  restore(world, before);
+  memory.load(before);
   return states;
 }
 

@@ -13,9 +13,23 @@
 #include <functional>
 #include <string>
 
-#include "tests/sweep/world.hpp"
+#include <cstddef>
+#include <span>
+#include <vector>
 
 namespace micro_swarm::sweep {
+
+using Snapshot = std::vector<std::byte>;
+
+/// The shared memory that an operation works on, as the stepper sees it.
+struct SharedMemory {
+  std::function<Snapshot()> save;
+  std::function<void(const Snapshot&)> load;
+  /// What tells one state from another: the words the operation may store to.
+  std::vector<std::span<const std::byte>> watched;
+  /// Whether nothing has changed but what the operation may store to; empty = not asked.
+  std::function<bool()> others_are_untouched;
+};
 
 enum class Depth {
   each_state,        ///< one kill for each state of the shared memory that was not seen before
@@ -32,16 +46,17 @@ struct SweepCounts {
   SweepCounts& operator+=(const SweepCounts& other);
 };
 
-/// `operation` is `actor`'s; it runs in the child on the world as it stands; `check` runs here
-/// after each kill, may change the world, and returns what is violated (empty = nothing). On return
-/// the world is as the finished operation left it; a store outside of what `actor` may write is a
-/// violation too. The operation must make no system call that waits.
-SweepCounts kill_at_every_instruction(const World& world, PartyId actor, Depth depth,
+/// `operation` runs in the child on the memory as it stands; `check` runs here after each kill, may
+/// change the memory, and returns what is violated (empty = nothing). On return the memory is as
+/// the finished operation left it; a store to what is not the operation's is a violation too.
+/// The operation must make no system call that waits.
+SweepCounts kill_at_every_instruction(const SharedMemory& memory, Depth depth,
                                       const std::function<void()>& operation,
                                       const std::function<std::string()>& check);
 
-/// The distinct states of the world that a death inside `operation` can leave, found by stepping.
-std::vector<Snapshot> states_left_by(const World& world, PartyId actor,
+/// The distinct states that a death inside `operation` can leave, found by stepping. The memory is
+/// put back.
+std::vector<Snapshot> states_left_by(const SharedMemory& memory,
                                      const std::function<void()>& operation);
 
 /// One core for the whole process: a stop then never waits for another core.

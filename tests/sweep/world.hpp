@@ -19,6 +19,7 @@
 
 #include "ipc/transfer.hpp"
 #include "shm/recovery.hpp"
+#include "tests/sweep/stepper.hpp"
 
 namespace micro_swarm::sweep {
 
@@ -217,12 +218,28 @@ class World {
 };
 
 /// A copy of a world's memory.
-using Snapshot = std::vector<std::byte>;
 inline Snapshot snapshot(const World& world) {
   return Snapshot(world.bytes(), world.bytes() + World::size_bytes());
 }
 inline void restore(const World& world, const Snapshot& copy) {
   std::memcpy(world.bytes(), copy.data(), copy.size());
+}
+
+/// The world for an operation of `actor`, from how it stands now.
+inline SharedMemory memory_of(const World& world, PartyId actor) {
+  SharedMemory memory;
+  memory.save = [&world] { return snapshot(world); };
+  memory.load = [&world](const Snapshot& copy) { restore(world, copy); };
+  memory.watched = world.writable_by(actor);
+  memory.others_are_untouched = [&world, parts = memory.watched, start = snapshot(world)] {
+    Snapshot now = snapshot(world);
+    for (const auto part : parts) {
+      const auto at = part.data() - world.bytes();
+      std::memcpy(now.data() + at, start.data() + at, part.size());
+    }
+    return now == start;
+  };
+  return memory;
 }
 
 }  // namespace micro_swarm::sweep
