@@ -1,6 +1,7 @@
 // The template processes that agents are cloned from: started, told what they are, listened to,
 // and started again.
 
+#include <signal.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -136,6 +137,7 @@ void Agents::template_said(std::uint32_t number, const TemplateMessage& message,
     case TemplateMessageKind::spawned:
     case TemplateMessageKind::spawn_failed: {
       std::erase(t.asked, message.party);
+      t.asked_ns = now_ns();
       if (message.party >= agents_max) return;
       Peer& agent = c_.peers[message.party];
       PartyRow& agent_row = c_.row(message.party);
@@ -151,6 +153,24 @@ void Agents::template_said(std::uint32_t number, const TemplateMessage& message,
       return;
     }
   }
+}
+
+/// Stopped or stuck in its model: nobody of its kind can be born until it is replaced.
+void Agents::kill_silent_template(std::uint32_t number, std::uint64_t now) {
+  const Template& t = templates_[number];
+  const TemplateRow& row = c_.tables().templates[number];
+  const bool owes = row.phase == TemplatePhase::loading || !t.asked.empty();
+  const std::uint64_t since = t.asked.empty() ? t.started_ns : t.asked_ns;
+  if (!owes || row.pid == 0 ||
+      elapsed_ns(now, since) <= c_.config.supervision.register_timeout_ms * ns_per_ms)
+    return;
+  // No descriptor of it is kept: the number counts only while it is root's child.
+  const UniqueFd pidfd(pidfd_open(row.pid));
+  ProcessInfo info;
+  if (!pidfd || !read_process(row.pid, info) || info.parent != c_.root_pid) return;
+  c_.events.add("template_killed", {{"kind", c_.config.agents[number].name},
+                                    {"reason", "did not answer in time"}});
+  pidfd_send_signal(pidfd.get(), SIGKILL);
 }
 
 void Agents::template_died(std::uint32_t number, int status) {

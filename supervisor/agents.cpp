@@ -95,6 +95,7 @@ void Agents::request_spawn(Peer& agent, UniqueFd socket, UniqueFd log_pipe) {
   Template& t = templates_[c_.row(agent.id).kind];
   const SpawnRequest request{agent.id, c_.row(agent.id).incarnation, 0};
   const int fds[] = {socket.get(), log_pipe.get()};
+  if (t.asked.empty()) t.asked_ns = now_ns();
   t.asked.push_back(agent.id);
   // A template answers in fractions of a millisecond; its socket holds hundreds of requests.
   if (send_with_fds(t.socket->native_handle(), std::as_bytes(std::span(&request, 1)), fds, true) <
@@ -268,6 +269,8 @@ void Agents::tick(std::uint64_t now) {
   for (std::uint32_t k = 0; k < c_.config.agents.size(); ++k)
     if (templates_[k].not_before_ns != 0 && templates_[k].not_before_ns <= now && !stopping_)
       start_template(k);
+    else
+      kill_silent_template(k, now);
   for (PartyId p = 0; p < agents_max; ++p) {
     const PartyRow& row = c_.row(p);
     Peer& agent = c_.peers[p];

@@ -62,6 +62,7 @@ class Agents {
     std::uint64_t not_before_ns = 0;  ///< dead, to be started again then; 0 = no
     std::vector<PartyId> waiting;     ///< asked for while it is not ready
     std::vector<PartyId> asked;       ///< requests sent, not answered yet
+    std::uint64_t asked_ns = 0;       ///< when it last answered while more was owed
   };
 
   void start_template(std::uint32_t number);
@@ -69,6 +70,7 @@ class Agents {
   void read_template_log(std::uint32_t number);
   void template_said(std::uint32_t number, const TemplateMessage& message, UniqueFd pidfd);
   void template_died(std::uint32_t number, int status);
+  void kill_silent_template(std::uint32_t number, std::uint64_t now);
   void spawn(Peer& agent);
   void request_spawn(Peer& agent, UniqueFd socket, UniqueFd log_pipe);
   void died(Peer& agent);
