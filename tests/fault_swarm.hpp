@@ -77,6 +77,11 @@ class FaultSwarm : public SwarmProcess {
     BOOST_TEST(code == 0, "exit code " << code << "\n" << log());
     check_nothing_left();
   }
+  bool none_left() const {
+    for (const auto& [pid, ticks] : lives_)
+      if (process_start_ticks(pid) == ticks) return false;
+    return true;
+  }
   void check_no_process_left() const {
     for (const auto& [pid, ticks] : lives_)
       BOOST_TEST(process_start_ticks(pid) != ticks,

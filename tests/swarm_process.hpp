@@ -29,11 +29,15 @@ class SwarmProcess {
     config_ = (directory_.path() / "swarm.toml").string();
     log_ = (directory_.path() / "log").string();
     std::ofstream(config_) << toml;
+    args_ = {binary(), "run", "-c", config_, "--name", "test"};
+    args_.insert(args_.end(), extra_args.begin(), extra_args.end());
+    start();
+  }
+  /// Again in the same directory, after the end of the one before.
+  void start() {
     ::setenv("MICROSWARM_RUNTIME_DIR", runtime().c_str(), 1);
-    std::vector<std::string> args{binary(), "run", "-c", config_, "--name", "test"};
-    args.insert(args.end(), extra_args.begin(), extra_args.end());
     std::vector<char*> argv;
-    for (auto& arg : args) argv.push_back(arg.data());
+    for (auto& arg : args_) argv.push_back(arg.data());
     argv.push_back(nullptr);
     posix_spawn_file_actions_t actions;
     ::posix_spawn_file_actions_init(&actions);
@@ -129,6 +133,7 @@ class SwarmProcess {
  private:
   TemporaryDirectory directory_;
   std::string config_, log_;
+  std::vector<std::string> args_;
   pid_t pid_ = -1;
 };
 
