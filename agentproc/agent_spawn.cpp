@@ -1,6 +1,5 @@
 #include "agentproc/agent_spawn.hpp"
 
-#include <linux/close_range.h>
 #include <linux/sched.h>
 #include <pthread.h>
 #include <sched.h>
@@ -129,7 +128,7 @@ void AgentCloner::child(const SpawnRequest& request, int party_socket, int log_p
     ::dup2(log_pipe, STDERR_FILENO);
   }
   ::dup2(party_socket, party_socket_fd);
-  ::close_range(party_socket_fd + 1, ~0u, 0);
+  ::closefrom(party_socket_fd + 1);
   ::setsid();
   // In this order: a root that died before the prctl is seen by getppid, after it by the signal.
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
