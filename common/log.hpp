@@ -22,7 +22,7 @@ using spdlog::trace;
 using spdlog::warn;
 
 /// Makes this process log as `role` ("root", "supervisor", "template", "agent/3"). Call it at
-/// start and again in every forked child; the pid in the lines is the caller's.
+/// start and again in every forked child, where it is cheap; the pid in the lines is the caller's.
 void init(std::string_view role, LogLevel level);
 
 /// Lines that were dropped in this process because stderr did not take them.
