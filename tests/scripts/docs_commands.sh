@@ -122,7 +122,8 @@ check_toml() {
     [[ -e $config ]] || continue
     "$build_dir/microswarm" config check -c "$config" >"$work/output" 2>&1 || {
       cat "$work/output" >&2
-      fail "$file: the configuration in line ${config##*_} is refused"
+      line=${config##*_}
+      fail "$file: the configuration in line ${line%.toml} is refused"
     }
   done
 }
