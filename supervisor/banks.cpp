@@ -167,10 +167,12 @@ void Banks::returned(Peer& peer, const PartyMessage& message) {
   const auto bank = static_cast<std::uint32_t>(message.a);
   const BankRow& row = c_.tables().banks[bank];
   const BankWord word = word_of(row);
-  if (word.state() != BankState::live || word.owner() != peer.id || row.serial != message.e ||
-      word.incarnation() != c_.roster(peer.id).incarnation() || !peer.segment)
-    return;  // gone already, or never its own
-  if (outstanding_in(bank) == 0) free_row(bank);
+  // Its own, or a predecessor's it inherited. Gone already (repeated) or never its own: no matter.
+  const bool has_memory = word.state() == BankState::live;
+  const bool never_made = word.state() == BankState::reserved &&
+                          word.incarnation() != c_.row(peer.id).incarnation;
+  if (word.owner() != peer.id || row.serial != message.e || !(has_memory || never_made)) return;
+  if (never_made || (peer.segment && outstanding_in(bank) == 0)) free_row(bank);
 }
 
 bool Banks::show_to(Peer& peer, std::uint32_t bank) {
