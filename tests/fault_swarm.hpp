@@ -54,6 +54,12 @@ inline bool wait_for(const std::function<bool()>& is_true, std::uint32_t timeout
   return is_true();
 }
 
+/// BOOST_REQUIRE with a text that is only put together when it is needed.
+template <class Text>
+void require(bool holds, Text&& text) {
+  if (!holds) BOOST_FAIL(text());
+}
+
 /// A swarm that must leave nothing behind: a test ends with finish(), or with an end of another
 /// kind and then check_nothing_left().
 class FaultSwarm : public SwarmProcess {
@@ -74,7 +80,7 @@ class FaultSwarm : public SwarmProcess {
   void finish() {
     remember_all();
     const int code = stop();
-    BOOST_TEST(code == 0, "exit code " << code << "\n" << log());
+    if (code != 0) BOOST_ERROR("exit code " << code << "\n" << log());
     check_nothing_left();
   }
   bool none_left() const {
@@ -100,11 +106,11 @@ class FaultSwarm : public SwarmProcess {
   /// The agent's `number`th death certificate (from 1), once it is there.
   nlohmann::json certificate(PartyId id, std::size_t number = 1) {
     nlohmann::json certificates;
-    BOOST_REQUIRE_MESSAGE(wait_for([&] {
-                            certificates = agent(id).at("death_certificates");
-                            return certificates.size() >= number;
-                          }),
-                          "agent " << id << " has no certificate " << number << "\n" << log());
+    require(wait_for([&] {
+              certificates = agent(id).at("death_certificates");
+              return certificates.size() >= number;
+            }),
+            [&] { return "no certificate " + std::to_string(number) + "\n" + log(); });
     return certificates.at(number - 1);
   }
   std::vector<nlohmann::json> events(std::string_view kind) {
@@ -127,8 +133,8 @@ class FaultSwarm : public SwarmProcess {
     return ask({{"verb", "task.cancel"}, {"id", id}}).at("cancel").get<std::string>();
   }
   void wait_for_epoch(unsigned epoch) {
-    BOOST_REQUIRE_MESSAGE(
-        wait_until([&](const auto& s) { return s.at("epoch") >= epoch; }, patience_ms), log());
+    require(wait_until([&](const auto& s) { return s.at("epoch") >= epoch; }, patience_ms),
+            [&] { return log(); });
   }
   /// True when the agent works on the task itself, which may not be first in its ring.
   bool has_in_hand(PartyId id, TaskId task_id) {
@@ -136,8 +142,8 @@ class FaultSwarm : public SwarmProcess {
     return shown.contains("task_in_hand") && shown.at("task_in_hand") == task_id;
   }
   void require_in_hand(PartyId id, TaskId task_id) {
-    BOOST_REQUIRE_MESSAGE(wait_for([&] { return has_in_hand(id, task_id); }),
-                          agent(id).dump() << "\n" << log());
+    require(wait_for([&] { return has_in_hand(id, task_id); }),
+            [&] { return agent(id).dump() + "\n" + log(); });
   }
 
  private:
@@ -169,7 +175,7 @@ class TaskClient {
     request.timeout_ms = options.timeout_ms;
     request.priority = options.priority;
     const auto number = client_.submit(std::move(request), patience_ms);
-    BOOST_REQUIRE_MESSAGE(number.has_value(), fault_text(number) << "\n" << swarm_.log());
+    require(number.has_value(), [&] { return fault_text(number) + "\n" + swarm_.log(); });
     return *number;
   }
   /// The id of a submission, once it is accepted.
@@ -192,11 +198,11 @@ class TaskClient {
   TaskResult result_of(std::uint64_t number) {
     while (!results_.contains(number)) {
       auto next = client_.next_result(patience_ms);
-      BOOST_REQUIRE_MESSAGE(next.has_value(), fault_text(next) << "\n" << swarm_.log());
-      BOOST_REQUIRE_MESSAGE(next->has_value(), "no result of submission "
-                                                   << number << "\n"
-                                                   << swarm_.ask({{"verb", "task.list"}}).dump(1)
-                                                   << "\n" << swarm_.log());
+      require(next.has_value(), [&] { return fault_text(next) + "\n" + swarm_.log(); });
+      require(next->has_value(), [&] {
+        return "no result of submission " + std::to_string(number) + "\n" +
+               swarm_.ask({{"verb", "task.list"}}).dump(1) + "\n" + swarm_.log();
+      });
       const auto arrived = (*next)->number();
       BOOST_TEST(results_.emplace(arrived, std::move(**next)).second,
                  "submission " << arrived << " ended twice");
