@@ -24,11 +24,16 @@ struct Lane {
   alignas(128) Word back_cursor{Cursor::make(incarnation, 0).word};
 };
 
-SlotBody message(std::uint64_t number) {
-  SlotBody body;
+void write_message(SlotBody& body, std::uint64_t number) {
   body.kind = 1;
   body.inline_bytes = 40;
+  body.region_bytes = 0;
+  body.token = 0;
   for (std::uint64_t& word : body.inline_data) word = number;
+}
+SlotBody message(std::uint64_t number) {
+  SlotBody body;
+  write_message(body, number);
   return body;
 }
 bool is_message(const SlotBody& body, std::uint64_t number) {
@@ -79,7 +84,8 @@ class RingPair {
     for (std::uint64_t sent = 0; sent < messages;) {
       const auto count =
           static_cast<std::uint32_t>(std::min<std::uint64_t>(batch, messages - sent));
-      sent += writer_.try_send_batch(count, [&](std::uint32_t i) { return message(sent + i); });
+      sent += writer_.try_send_batch(
+          count, [&](std::uint32_t i, SlotBody& body) { write_message(body, sent + i); });
     }
     while (writer_.consumed() != writer_.sent()) {
     }
