@@ -26,11 +26,16 @@ bool sleep_until(const std::stop_token& stop, std::uint64_t at_ns) {
   return !stop.stop_requested();
 }
 
-pid_t parent_of(pid_t pid) {
+/// A dead process that waits to be reaped is still a child, but can no longer be killed.
+bool is_running_child(pid_t pid, pid_t parent) {
   std::ifstream file("/proc/" + std::to_string(pid) + "/status");
-  for (std::string line; std::getline(file, line);)
-    if (line.starts_with("PPid:")) return static_cast<pid_t>(std::stol(line.substr(5)));
-  return 0;
+  bool running = false;
+  bool child = false;
+  for (std::string line; std::getline(file, line);) {
+    if (line.starts_with("State:")) running = line.find_first_of("ZX") == std::string::npos;
+    if (line.starts_with("PPid:")) child = std::stol(line.substr(5)) == parent;
+  }
+  return running && child;
 }
 
 }  // namespace
@@ -173,7 +178,7 @@ Result<bool> Executioner::kill_child(pid_t pid) {
     if (errno == ESRCH) return false;
     return system_error("pidfd_open", errno);
   }
-  if (parent_of(pid) != root_pid_) return false;
+  if (!is_running_child(pid, root_pid_)) return false;
   if (pidfd_send_signal(process.get(), SIGKILL) == 0) return true;
   if (errno == ESRCH) return false;
   return system_error("pidfd_send_signal", errno);
