@@ -1,0 +1,319 @@
+#include "tests/sweep/task_world.hpp"
+
+#include <unistd.h>
+
+#include <boost/test/unit_test.hpp>
+#include <cstring>
+
+namespace micro_swarm::sweep {
+
+namespace {
+
+template <class T>
+T value_of(Result<T> result) {
+  BOOST_REQUIRE_MESSAGE(result.has_value(), result.error().message);
+  return std::move(*result);
+}
+
+constexpr std::uint32_t payload_bytes = 100;
+
+void make_live(SupervisorTables& tables, PartyId p) {
+  PartyRow& row = tables.parties[p];
+  row.incarnation = 1;
+  row.phase = static_cast<std::uint32_t>(PartyPhase::live);
+  store(row.roster, RosterWord::make(RosterState::live, 1).word);
+}
+
+void make_bank(SupervisorTables& tables, std::uint32_t bank, PartyId owner) {
+  BankRow& row = tables.banks[bank];
+  row.slots = bank_slots_max;
+  row.serial = 1;
+  row.region_bytes = 4096;
+  store(row.word, BankWord::make(BankState::live, owner, 1).word);
+}
+
+/// The number a payload or a result stands for.
+std::uint64_t number_of(Token token) { return slot_of(token.region()); }
+
+}  // namespace
+
+Brain::Brain(const Config& config, SegmentView segment, int agent_fd, int client_fd)
+    : context_(std::make_unique<SupervisorContext>(config, segment, -1, -1, ::getpid(), 1)),
+      banks_(std::make_unique<Banks>(*context_)),
+      tokens_(std::make_unique<Tokens>(*context_, *banks_)),
+      tasks_(std::make_unique<Tasks>(*context_, *banks_, *tokens_)),
+      succession_(std::make_unique<Succession>(*context_, *banks_, *tasks_, *tokens_)) {
+  Parties parties(*context_, *banks_);
+  const auto attach = [&](PartyId p, int fd) {
+    const auto adopted = parties.adopt_live(context_->peers[p], value_of(duplicate(fd)), {});
+    BOOST_REQUIRE_MESSAGE(adopted.has_value(), adopted.error().message);
+  };
+  attach(agent_party, agent_fd);
+  attach(client_party, client_fd);
+}
+
+void Brain::adopt() {
+  banks_->adopt([](std::uint32_t) { return -1; });
+  const std::vector<Hold*> carried = succession_->settle_own();
+  tasks_->adopt();
+  for (Hold* hold : carried) tokens_->release(*hold);
+  agent_up();
+  tasks_->expect_repeat(client());
+}
+
+void Brain::agent_up() {
+  CapabilitySet capabilities;
+  capabilities.set(0);
+  tasks_->agent_up(agent(), capabilities);
+}
+
+bool Brain::serve() {
+  bool blocked = false;
+  if (tasks_->has_retry()) tasks_->retry();
+  if (tokens_->has_pending()) tokens_->retry();
+  const std::uint32_t from_client = succession_->drain(client(), 64, blocked);
+  const std::uint32_t from_agent = succession_->drain(agent(), 64, blocked);
+  return from_client + from_agent != 0;
+}
+
+TaskWorld::TaskWorld()
+    : supervisor_(value_of(Segment::create_supervisor(task_capacity))),
+      agent_(value_of(Segment::create_party(agent_party, 1))),
+      client_(value_of(Segment::create_party(client_party, 1))) {
+  // The operation runs in a forked child: the one place where a writable mapping is passed on.
+  for (const Segment* segment : {&supervisor_, &agent_, &client_})
+    BOOST_REQUIRE(segment->mapping().give_to_children().has_value());
+  SupervisorTables& tables = supervisor_.view().tables();
+  store(tables.accepting, 1);
+  std::strcpy(tables.capabilities[0].text, "work");
+  make_live(tables, agent_party);
+  make_live(tables, client_party);
+  make_bank(tables, client_bank, client_party);
+  make_bank(tables, agent_bank, agent_party);
+  const std::uint64_t start = Cursor::make(1, 0).word;
+  for (const Lane lane : {Lane::data, Lane::release}) {
+    for (const PartyId p : {agent_party, client_party})
+      store(supervisor_.view().cursor(p, lane), start);
+    store(agent_.view().cursor(supervisor_party, lane), start);
+    store(client_.view().cursor(supervisor_party, lane), start);
+  }
+}
+
+std::unique_ptr<Brain> TaskWorld::new_supervisor() const {
+  return std::make_unique<Brain>(config_, supervisor_.view(), agent_.fd(), client_.fd());
+}
+
+std::unique_ptr<Brain> TaskWorld::running_supervisor() const {
+  auto brain = new_supervisor();
+  brain->adopt();
+  return brain;
+}
+
+RingWriter TaskWorld::writer(const Segment& from, PartyId party, Lane lane) const {
+  Slot* slots = from.view().ring(party, supervisor_party, lane);
+  const std::uint32_t count = ring_slots(party, supervisor_party);
+  return {slots, count, &supervisor_.view().cursor(party, lane), 1, find_tail(slots, count)};
+}
+
+RingReader TaskWorld::reader(const Segment& to, PartyId party, Lane lane) const {
+  return {supervisor_.view().ring(supervisor_party, party, lane),
+          ring_slots(supervisor_party, party), &to.view().cursor(supervisor_party, lane)};
+}
+
+void TaskWorld::submit(std::uint64_t number, bool with_region) {
+  SlotBody body;
+  body.kind = static_cast<std::uint16_t>(MessageKind::submit);
+  body.inline_data[0] = number;
+  body.inline_data[1] = SubmitWord::make(0, 0, static_cast<std::uint8_t>(Priority::normal), 0).word;
+  RingWriter ring = writer(client_, client_party, Lane::data);
+  seen.submitted.push_back(number);
+  if (!with_region) {
+    body.inline_bytes = 8;
+    body.inline_data[2] = number;
+    BOOST_REQUIRE(ring.try_send(body));
+    return;
+  }
+  const RegionIndex region = region_index(client_bank, static_cast<std::uint32_t>(number));
+  Hold& hold = client_.view().holds()[number];
+  allocate(hold, client_.view().region(region), client_party, region, 0);
+  body.region_bytes = payload_bytes;
+  BOOST_REQUIRE(pass(ring, hold, Lane::data, supervisor_party, body));
+}
+
+bool TaskWorld::collect(const Segment& owner, PartyId party) {
+  RingReader ring = reader(owner, party, Lane::release);
+  bool moved = false;
+  for (; ring.ready(); moved = true) {
+    const Token token{ring.front().token};
+    receive_release(ring, owner.view().region(token.region()), token);
+  }
+  return moved;
+}
+
+bool TaskWorld::client_works() {
+  bool moved = collect(client_, client_party);
+  RingReader ring = reader(client_, client_party, Lane::data);
+  for (; ring.ready(); moved = true) {
+    const SlotBody body = ring.front();
+    const std::uint64_t number = body.inline_data[0];
+    const Token token{body.token};
+    ++seen.results[number];
+    const bool right = ResultWord{body.inline_data[1]}.state() == TaskState::done &&
+                       (token ? number_of(token) == number && body.region_bytes == payload_bytes
+                              : body.inline_data[2] == 2 * number);
+    if (!right) ++seen.wrong[number];
+    if (!token) {
+      ring.advance();
+      continue;
+    }
+    Hold& hold = client_.view().holds()[100 + number];
+    const MessageInHand in_hand =
+        take_in_hand(ring, client_.view().header().in_hand, Lane::data, supervisor_party);
+    take_token(hold, token);
+    RingWriter home = writer(client_, client_party, Lane::release);
+    SlotBody release;
+    release.kind = static_cast<std::uint16_t>(MessageKind::release);
+    BOOST_REQUIRE(pass(home, hold, Lane::release, supervisor_party, release, in_hand));
+  }
+  return moved;
+}
+
+bool TaskWorld::agent_works() {
+  bool moved = collect(agent_, agent_party);
+  RingReader ring = reader(agent_, agent_party, Lane::data);
+  for (; ring.ready(); moved = true) {
+    const SlotBody dispatch = ring.front();
+    const Token lent{dispatch.token};
+    const std::uint64_t number = lent ? number_of(lent) : dispatch.inline_data[2];
+    ++seen.executions[number];
+    SlotBody answer;
+    answer.kind = static_cast<std::uint16_t>(MessageKind::complete);
+    answer.inline_data[0] = dispatch.inline_data[0];
+    const AttemptWord attempt{dispatch.inline_data[1]};
+    answer.inline_data[1] =
+        AttemptWord::make(attempt.incarnation(), attempt.capability(), attempt.attempt(),
+                          static_cast<std::uint8_t>(Outcome::done))
+            .word;
+    RingWriter out = writer(agent_, agent_party, Lane::data);
+    if (lent) {
+      const RegionIndex region = region_index(agent_bank, static_cast<std::uint32_t>(number));
+      Hold& hold = agent_.view().holds()[number];
+      // Run twice, it answers from the same region only once that is free again.
+      if (RegionWord{load(agent_.view().region(region))}.outstanding() == 0)
+        allocate(hold, agent_.view().region(region), agent_party, region, 0);
+      else
+        mint(hold, agent_.view().region(region), agent_party, region);
+      answer.region_bytes = payload_bytes;
+      BOOST_REQUIRE(pass(out, hold, Lane::data, supervisor_party, answer));
+    } else {
+      answer.inline_bytes = 8;
+      answer.inline_data[2] = 2 * number;
+      BOOST_REQUIRE(out.try_send(answer));
+    }
+    ring.advance();
+  }
+  return moved;
+}
+
+std::string TaskWorld::run_to_quiet(Brain& supervisor) {
+  for (int quiet = 0, rounds = 0; quiet < 3; ++rounds) {
+    if (rounds == 100) return "the swarm does not come to rest";
+    bool moved = supervisor.serve();
+    moved |= agent_works();
+    moved |= client_works();
+    quiet = moved ? 0 : quiet + 1;
+  }
+  return check();
+}
+
+std::string TaskWorld::check() const {
+  for (const std::uint64_t number : seen.submitted) {
+    const std::string which = "task " + std::to_string(number);
+    const auto count = [&](const std::map<std::uint64_t, int>& of) {
+      const auto found = of.find(number);
+      return found == of.end() ? 0 : found->second;
+    };
+    if (count(seen.results) == 0) return which + " has no result: it is lost";
+    if (count(seen.results) != 1) return which + " has more than one result";
+    if (count(seen.wrong) != 0) return which + " has a wrong result";
+    if (count(seen.executions) != 1)
+      return which + " was executed " + std::to_string(count(seen.executions)) +
+             " times although no agent died";
+  }
+  for (const auto& [segment, bank] : {std::pair{&client_, client_bank}, {&agent_, agent_bank}})
+    for (std::uint32_t slot = 0; slot < bank_slots_max; ++slot)
+      if (RegionWord{load(segment->view().region(region_index(bank, slot)))}.outstanding() != 0)
+        return "a region is not free at the end";
+  for (const Segment* segment : {&supervisor_, &agent_, &client_})
+    for (std::uint32_t k = 0; k < segment->view().hold_count(); ++k)
+      if (load(segment->view().holds()[k].token) != 0) return "a hold is not empty at the end";
+  for (std::uint32_t slot = 0; slot < task_capacity; ++slot) {
+    const TaskRecord& record = supervisor_.view().records()[slot];
+    const TaskState state = word_of(record).state();
+    if (state != TaskState::free && (!is_terminal(state) || record.notified == 0))
+      return "a record is neither free nor over";
+  }
+  return {};
+}
+
+SharedMemory TaskWorld::memory() const {
+  struct Part {
+    std::uint64_t segment;
+    std::uint64_t offset;
+    std::uint64_t bytes;
+  };
+  // A segment is megabytes of holes: only the pages that exist are copied.
+  const auto for_each_part = [](const Segment& segment, auto&& visit) {
+    off_t at = 0;
+    while ((at = ::lseek(segment.fd(), at, SEEK_DATA)) >= 0) {
+      const off_t end = ::lseek(segment.fd(), at, SEEK_HOLE);
+      visit(static_cast<std::uint64_t>(at), static_cast<std::uint64_t>(end - at));
+      at = end;
+    }
+  };
+  const std::array<const Segment*, 3> segments = {&supervisor_, &agent_, &client_};
+  SharedMemory memory;
+  memory.save = [=] {
+    Snapshot copy;
+    for (std::uint64_t i = 0; i < segments.size(); ++i)
+      for_each_part(*segments[i], [&](std::uint64_t offset, std::uint64_t bytes) {
+        const Part part{i, offset, bytes};
+        const auto* header = reinterpret_cast<const std::byte*>(&part);
+        copy.insert(copy.end(), header, header + sizeof part);
+        const std::byte* from = segments[i]->view().base() + offset;
+        copy.insert(copy.end(), from, from + bytes);
+      });
+    return copy;
+  };
+  memory.load = [=](const Snapshot& copy) {
+    for (const Segment* segment : segments)
+      for_each_part(*segment, [&](std::uint64_t offset, std::uint64_t bytes) {
+        std::memset(segment->view().base() + offset, 0, bytes);
+      });
+    for (std::size_t at = 0; at < copy.size();) {
+      Part part{};
+      std::memcpy(&part, copy.data() + at, sizeof part);
+      at += sizeof part;
+      std::memcpy(segments[part.segment]->view().base() + part.offset, copy.data() + at,
+                  part.bytes);
+      at += part.bytes;
+    }
+  };
+  const SegmentView s = supervisor_.view();
+  const auto watch = [&memory](const auto* first, std::size_t count) {
+    memory.watched.push_back(std::as_bytes(std::span(first, count)));
+  };
+  watch(&s.header().in_hand, 1);
+  for (const PartyId p : {agent_party, client_party}) {
+    watch(&s.cursor(p, Lane::data), 2);
+    watch(&s.tables().parties[p], 1);
+    for (const Lane lane : {Lane::data, Lane::release})
+      watch(s.ring(supervisor_party, p, lane), 16);
+  }
+  watch(s.holds(), s.hold_count());
+  watch(s.records(), task_capacity);
+  watch(s.tables().banks, 2);
+  return memory;
+}
+
+}  // namespace micro_swarm::sweep
