@@ -38,6 +38,7 @@ Result<std::optional<Allocation>> BankOwner::try_allocate(std::size_t size_bytes
                  std::to_string(size_bytes) + " bytes are more than the whole pool (" +
                      std::to_string(pool_bytes) + " bytes): raise memory.pool_size",
                  0};
+  if (size_bytes >= impossible_bytes_) return Error{ErrorCode::too_large, refusal_, 0};
   std::optional<Allocation> allocation;
   if (holds_->in_use() == holds_->capacity())
     return Error{ErrorCode::refused,
@@ -212,8 +213,11 @@ void BankOwner::granted(const PartyMessage& message) {
 void BankOwner::refused(const PartyMessage& message, std::uint64_t now) {
   if (!request_ || request_->number != message.a) return;
   const bool was_large = request_->region_bytes != 0;
+  const bool is_final = message.b == 1 && request_->slots == 1;
+  if (is_final) impossible_bytes_ = was_large ? request_->region_bytes - page_up(1) + 1 : 0;
   request_.reset();
   refusal_ = message.text;
+  if (is_final) return;
   if (!was_large && next_slots_ > 1) {  // ask for less, at once
     next_slots_ /= 2;
     return;

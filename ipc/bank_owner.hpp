@@ -39,7 +39,7 @@ class BankOwner {
 
   /// A region of at least `size_bytes`. nullopt: none is free; a bank has been asked for, or will
   /// be by a later call (after a refusal it waits, 5 to 200 ms): try again after the next message
-  /// or release. Errors: too_large (more than the whole pool), refused (no hold is free).
+  /// or release. Errors: too_large (more than the pool can ever give), refused (no hold is free).
   Result<std::optional<Allocation>> try_allocate(std::size_t size_bytes, std::uint64_t now);
 
   /// Gives up an allocation that was not passed on.
@@ -132,6 +132,8 @@ class BankOwner {
   std::uint64_t not_before_ns_ = 0;
   std::uint64_t backoff_ns_ = 0;
   std::string refusal_;
+  /// Requests of so many bytes and more were refused for good.
+  std::uint64_t impossible_bytes_ = ~std::uint64_t{0};
 };
 
 }  // namespace micro_swarm

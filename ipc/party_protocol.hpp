@@ -27,7 +27,7 @@ enum class PartyMessageKind : std::uint32_t {
                  ///< (read-only), supervisor's eventfd, [predecessor's segment (read-only)]
   refused,       ///< a = ErrorCode; text; the socket is closed after it
   bank_granted,  ///< a = request, b = bank, c = slots, d = region_bytes, e = serial
-  bank_refused,  ///< a = request; text: why (pool full)
+  bank_refused,  ///< a = request; b = 1: for good, asking again will not help; text: why
   bank_live,     ///< a = bank: kept; the owner may allocate from it
   bank_mapped,   ///< a = bank, c = slots, d = region_bytes, e = serial; fd: another party's bank,
                  ///< read-only. Rows are used again: whoever follows a token compares the serial

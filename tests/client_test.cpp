@@ -257,6 +257,31 @@ BOOST_AUTO_TEST_CASE(a_full_pool_is_a_refusal_with_the_reason) {
   BOOST_CHECK(region.error().message.find("all 64 regions are leased") != std::string::npos);
 }
 
+BOOST_AUTO_TEST_CASE(a_final_refusal_is_too_large_and_not_asked_again) {
+  Client client = join();
+  auto allocating =
+      std::async(std::launch::async, [&] { return client.allocate(100'000, patience_ms); });
+  const auto request = supervisor.expect(PartyMessageKind::bank_request);
+  PartyMessage refused;
+  refused.kind = PartyMessageKind::bank_refused;
+  refused.a = request.message.a;
+  refused.b = 1;
+  std::strcpy(refused.text, "not possible");
+  supervisor.send(refused);
+  auto region = allocating.get();
+  BOOST_REQUIRE(!region);
+  BOOST_CHECK(region.error().code == ErrorCode::too_large);
+  BOOST_CHECK_EQUAL(region.error().message, "not possible");
+  region = client.allocate(100'001);
+  BOOST_REQUIRE(!region);
+  BOOST_CHECK(region.error().code == ErrorCode::too_large);
+  BOOST_CHECK(!supervisor.has_message());
+  region = client.allocate(60'000, 0);  // what is smaller may be possible
+  BOOST_REQUIRE(!region);
+  BOOST_CHECK(region.error().code == ErrorCode::refused);
+  supervisor.expect(PartyMessageKind::bank_request);
+}
+
 BOOST_AUTO_TEST_CASE(a_region_result_is_read_in_place_and_released) {
   Client client = join();
   const auto fd = supervisor.make_foreign_bank(30, 1, 5, "a result in a region");
