@@ -13,6 +13,7 @@
 #include <iterator>
 #include <optional>
 
+#include "agentproc/heap_holes.hpp"
 #include "agentproc/neural_model.hpp"
 #include "common/log.hpp"
 
@@ -96,6 +97,7 @@ class Template {
     if (auto loaded = load(**spec); !loaded) return loaded;
     auto cloner = AgentCloner::create(**spec, model_ ? &*model_ : nullptr, root_pid_, entry_);
     if (!cloner) return cloner.error();
+    fill_heap_holes();
     TemplateMessage ready;
     ready.kind = TemplateMessageKind::ready;
     ready.pid = ::getpid();
