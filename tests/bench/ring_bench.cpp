@@ -127,7 +127,7 @@ void measure(const Options& options, const Tell& tell, bool pinned) {
     }
   });
   const std::string how = pinned ? "" : "_unpinned";
-  const unsigned windows = options.quick ? 2 : 101;
+  const unsigned windows = options.quick ? 2 : pinned ? 101 : 15;
   // Two that spin on one core get on once a time slice: a window does not wait for that.
   const auto within = [&](double cost_ns, double time_ns, std::uint64_t most) {
     return std::clamp<std::uint64_t>(static_cast<std::uint64_t>(time_ns / cost_ns), 8, most);
