@@ -383,12 +383,6 @@ void Tasks::notify(std::uint32_t slot) {
   if (record.notified == 0 && client_is_here(record)) {
     Peer& client = c_.peers[record.request.client];
     const Token token{load(result_hold(slot).token)};
-    if (!token && record.result_token != 0) {
-      // Settling has put the right back into the COMPLETE that brought it, which is about to be
-      // received again (complete_again): the result goes out with its token or not yet.
-      notices_.push_back(slot);
-      return;
-    }
     if (token) banks_.show_to(client, bank_of(token.region()));
     if (!notify_client(record, slot, result_hold(slot), client.data_out, client.id)) {
       notices_.push_back(slot);
@@ -523,14 +517,12 @@ void Tasks::adopt() {
         if (record.notified == 0 && record.notice_sequence != 0 && client_is_here(record) &&
             c_.peers[record.request.client].data_out.sent() >= record.notice_sequence)
           record.notified = 1;  // it was published; the store that says so was missing
-        // Not published: another result may get that number now, and must not pass for this one
-        // when the next supervisor looks.
-        if (record.notified == 0) record.notice_sequence = 0;
         if (record.notified != 0) {
           over.emplace_back(record.finished_ns, slot);
           break;
         }
-        // Not published: its place in the ring may soon be another notice's.
+        // Not published: its place in the ring may soon be another notice's, which must not pass
+        // for this one when the next supervisor looks.
         record.notice_sequence = 0;
         // The right to a result that is not in its hold comes again with the answer in hand, and
         // the notice goes out then.

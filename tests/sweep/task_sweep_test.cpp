@@ -174,6 +174,26 @@ BOOST_AUTO_TEST_CASE(adoption_from_every_death_may_be_killed_at_any_state,
   report("all", "adoptions", total);
 }
 
+// The supervisor died after the record said done and before the cursor moved: settling puts the
+// right to the result back into the COMPLETE. The client must not be told before it is there again.
+BOOST_AUTO_TEST_CASE(a_result_is_not_told_without_its_token) {
+  TaskWorld world;
+  world.submit(1, true);
+  run_by_agent(world);
+  {
+    const auto brain = world.running_supervisor();
+    RingReader& ring = brain->agent().data_in;
+    take_in_hand(ring, brain->segment().header().in_hand, Lane::data, agent_party);
+    const SlotBody body = ring.front();
+    const std::uint32_t slot = task_slot(body.inline_data[0]);
+    complete_task(brain->segment().records()[slot], brain->tasks().result_hold(slot), body,
+                  TaskState::done, 1, {});
+  }
+  const auto next = world.running_supervisor();
+  next->tasks().retry();
+  BOOST_TEST(world.run_to_quiet(*next) == "");
+}
+
 // ---- planted mistakes: one step with two stores the wrong way round ----
 
 namespace {
