@@ -361,7 +361,7 @@ BOOST_AUTO_TEST_CASE(an_agent_is_a_child_of_root_with_its_own_everything) {
 BOOST_AUTO_TEST_CASE(clone_stands_in_where_clone3_is_refused) {
   // EPERM is what some containers answer; there the C library itself cannot start a thread.
   for (const auto& [error, what] : {std::pair{ENOSYS, "report"}, {EPERM, "touch"}}) {
-    Template origin(spec_for(what), [&] { refuse({SCMP_SYS(clone3)}, error); });
+    Template origin(spec_for(what), [error = error] { refuse({SCMP_SYS(clone3)}, error); });
     origin.require_ready();
     for (std::uint16_t party = 0; party < 2; ++party) {
       Agent agent(origin, party);
@@ -377,8 +377,8 @@ BOOST_AUTO_TEST_CASE(clone_stands_in_where_clone3_is_refused) {
 BOOST_AUTO_TEST_CASE(the_thread_id_is_found_without_help_from_the_kernel) {
   Template origin(spec_for("report"), [] {
     scmp_filter_ctx filter = ::seccomp_init(SCMP_ACT_ALLOW);
-    ::seccomp_rule_add(filter, SCMP_ACT_ERRNO(EINVAL), SCMP_SYS(prctl), 1,
-                       SCMP_A0(SCMP_CMP_EQ, PR_GET_TID_ADDRESS));
+    const scmp_arg_cmp asks{0, SCMP_CMP_EQ, PR_GET_TID_ADDRESS, 0};
+    ::seccomp_rule_add_array(filter, SCMP_ACT_ERRNO(EINVAL), SCMP_SYS(prctl), 1, &asks);
     if (::seccomp_load(filter) != 0) ::_exit(90);
     ::seccomp_release(filter);
   });
