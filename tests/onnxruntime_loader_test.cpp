@@ -111,6 +111,27 @@ BOOST_AUTO_TEST_CASE(another_library_is_named_as_such) {
   BOOST_TEST(contains(error, "model: libm.so.6 is not ONNX Runtime"), error);
 }
 
+BOOST_AUTO_TEST_CASE(a_version_that_may_report_usage_home_is_refused) {
+  const std::string error = error_with_library(MS_TEST_ONNXRUNTIME_1_29_0);
+  BOOST_TEST(contains(error, "is ONNX Runtime 1.29.0, which may report usage home"), error);
+}
+
+BOOST_AUTO_TEST_CASE(a_version_that_is_too_old_is_refused) {
+  const std::string error = error_with_library(MS_TEST_ONNXRUNTIME_1_2_0);
+  BOOST_TEST(contains(error, "is ONNX Runtime 1.2.0, older than the 1."), error);
+}
+
+BOOST_AUTO_TEST_CASE(a_library_that_starts_threads_is_refused) {
+  const std::string error = error_with_library(MS_TEST_ONNXRUNTIME_1_27_0);
+  BOOST_TEST(contains(error, "(ONNX Runtime 1.27.0) starts threads of its own"), error);
+}
+
+BOOST_AUTO_TEST_CASE(a_version_that_is_none_is_refused) {
+  const std::string error = error_with_library(MS_TEST_ONNXRUNTIME_unknown);
+  BOOST_TEST(contains(error, "model: "), error);
+  BOOST_TEST(contains(error, "is ONNX Runtime unknown, "), error);
+}
+
 BOOST_AUTO_TEST_CASE(a_file_that_is_no_library_is_reported) {
   char path[] = "/tmp/microswarm-no-library.XXXXXX";
   const int fd = ::mkstemp(path);
