@@ -1,5 +1,6 @@
 #include "supervisor/control_connection.hpp"
 
+#include <poll.h>
 #include <sys/socket.h>
 
 #include <array>
@@ -145,6 +146,10 @@ void Connection::watch_for_hangup() {
   socket_.async_wait(boost::asio::posix::descriptor_base::wait_error,
                      [self = shared_from_this()](const boost::system::error_code& error) {
                        if (error || self->closed_) return;
+                       // Asio may hand an event of a descriptor that was closed in the same round
+                       // to the one that took its place: look before it is believed.
+                       pollfd hangup{self->socket_.native_handle(), 0, 0};
+                       if (::poll(&hangup, 1, 0) != 1) return self->watch_for_hangup();
                        self->client_went();
                        // Requests that do not even fit the buffer are not waited for.
                        if (self->input_.size() >= control_request_bytes_max)
