@@ -31,6 +31,12 @@ void Health::tick(std::uint64_t now, std::uint64_t lag_ns) {
   for (PartyId p = 0; p < agents_max; ++p) {
     Peer& agent = c_.peers[p];
     if (!agent.linked || agent.dead) continue;
+    if (!agent.evicted && has_forged_cursor(agent)) {
+      agent.evicted = true;
+      c_.count(Counter::agents_evicted);
+      kill_(agent, "its cursor went back or ahead of what was sent");
+      continue;
+    }
     watch_cancel(agent, now);
     if (agent.kill_at_ns != 0) {
       agent.kill_at_ns += lag_ns;
@@ -70,6 +76,13 @@ void Health::tick(std::uint64_t now, std::uint64_t lag_ns) {
         break;
     }
   }
+}
+
+/// Found out here even where the supervisor needs no room in the ring, which is when it looks.
+bool Health::has_forged_cursor(Peer& agent) {
+  static_cast<void>(agent.data_out.consumed());
+  static_cast<void>(agent.release_out.consumed());
+  return agent.data_out.lying() || agent.release_out.lying();
 }
 
 /// The grace begins anew with each task: who stops one of two has heeded what it was asked.

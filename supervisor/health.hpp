@@ -38,6 +38,7 @@ class Health {
   void sample_load();
 
  private:
+  static bool has_forged_cursor(Peer& agent);
   void watch_cancel(Peer& agent, std::uint64_t now);
 
   SupervisorContext& c_;

@@ -1,5 +1,6 @@
 #include "supervisor/parties.hpp"
 
+#include <poll.h>
 #include <unistd.h>
 
 #include "common/log.hpp"
@@ -41,10 +42,18 @@ void Parties::watch_socket(Peer& peer, UniqueFd fd) {
 
 void Parties::watch_pidfd(Peer& peer, UniqueFd fd) {
   peer.pidfd.emplace(c_.io, fd.release());
+  wait_for_exit(peer, c_.row(peer.id).incarnation);
+}
+
+void Parties::wait_for_exit(Peer& peer, Incarnation incarnation) {
   peer.pidfd->async_wait(
-      WatchedFd::wait_read,
-      [this, &peer, incarnation = c_.row(peer.id).incarnation](boost::system::error_code ec) {
-        if (!ec && peer.pidfd && c_.row(peer.id).incarnation == incarnation) on_.exited(peer);
+      WatchedFd::wait_read, [this, &peer, incarnation](boost::system::error_code ec) {
+        if (ec || !peer.pidfd || c_.row(peer.id).incarnation != incarnation) return;
+        // Asio may hand an event of a descriptor that was closed in the same round to the one that
+        // took its place: a death that is acted on must be one.
+        pollfd death{peer.pidfd->native_handle(), POLLIN, 0};
+        if (::poll(&death, 1, 0) == 1) return on_.exited(peer);
+        wait_for_exit(peer, incarnation);
       });
 }
 
@@ -171,6 +180,7 @@ void Parties::publish(Peer& peer, Segment segment, Mapping bell) {
   peer.probe_sent_ns = 0;
   peer.kill_at_ns = 0;
   peer.unheeded_task = 0;
+  peer.evicted = false;
   peer.hot = false;
   c_.ring(peer);
   on_.published(peer);

@@ -41,6 +41,7 @@ class Parties {
   std::string label(const Peer& peer) const;
 
  private:
+  void wait_for_exit(Peer& peer, Incarnation incarnation);
   void read_socket(Peer& peer, Incarnation incarnation);
   void handle(Peer& peer, const PartyMessage& message, ReceivedMessage& received);
   void registered(Peer& peer, const PartyMessage& message, ReceivedMessage& received);

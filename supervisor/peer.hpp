@@ -52,6 +52,7 @@ struct Peer {
   std::uint64_t kill_at_ns = 0;  ///< a grace ends then; 0 = none
   TaskId unheeded_task = 0;      ///< whose grace that is; 0 = not a task's
   const char* kill_reason = nullptr;
+  bool evicted = false;  ///< it lied and is being killed
 
   // How it ended: the death is acted on when it is seen, the certificate when the status is there.
   bool dead = false;
