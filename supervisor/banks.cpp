@@ -106,6 +106,13 @@ void Banks::requested(Peer& peer, const PartyMessage& message) {
   const std::uint64_t wanted = slots * ((region + pool_region - 1) / pool_region);
   const std::uint64_t budget = c_.config.memory.pool_size / pool_region;
   if (leased_regions_ + wanted > budget) return_idle();
+  if (leased_regions_ + wanted + reserve_for_agents(peer.id) > budget && give_up_result_) {
+    // Results that nobody fetches give way, as many as are asked for; asked again, more. Those of
+    // the living take their way home through the owner, who then returns the bank or uses it.
+    for (std::uint64_t n = 0; n < wanted && give_up_result_(); ++n) {
+    }
+    return_idle();
+  }
   if (leased_regions_ + wanted + reserve_for_agents(peer.id) > budget) {
     if (!refused_since_return_)  // once per shortage: whoever holds idle memory gives it back
       for (Peer& other : c_.peers)

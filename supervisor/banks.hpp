@@ -14,6 +14,8 @@ namespace micro_swarm {
 class Banks {
  public:
   explicit Banks(SupervisorContext& context) : c_(context) {}
+  /// What gives up one result that nobody has fetched when the pool is full; false = there is none.
+  void set_give_up_result(std::function<bool()> give_up) { give_up_result_ = std::move(give_up); }
 
   /// Rows and budget as the tables say; for a new supervisor. `kept(bank)` = root's fd or -1.
   void adopt(const std::function<int(std::uint32_t bank)>& kept);
@@ -70,6 +72,7 @@ class Banks {
   std::vector<UniqueFd> memory_ = std::vector<UniqueFd>(banks_max);  // read-only descriptors
   std::uint64_t leased_regions_ = 0;
   std::uint32_t next_row_ = 0;
+  std::function<bool()> give_up_result_;
   std::uint32_t rows_used_ = 0;  // high-water mark: rows behind it were never used
   bool refused_since_return_ = false;
 };

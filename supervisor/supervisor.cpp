@@ -50,6 +50,7 @@ Supervisor::Supervisor(SupervisorBoot boot)
         if (is_agent(p.id)) health_.pong(p, number);
       },
   });
+  banks_.set_give_up_result([this] { return tasks_.evict_one_result(); });
   agents_.set_fatal([this](const Error& error) {
     if (c_.epoch > 1 || drain_ != Drain::no) return;
     // A swarm that cannot even load its models says so and ends, instead of half running.
@@ -188,7 +189,8 @@ bool Supervisor::pump() {
     if (taken != 0) {
       worked = true;
       peer.quiet_rounds = 0;
-      if (peer.data_out.lying() || peer.release_out.lying()) {
+      if (!peer.evicted && (peer.data_out.lying() || peer.release_out.lying())) {
+        peer.evicted = true;
         c_.count(Counter::agents_evicted);
         if (is_agent(peer.id))
           agents_.kill(peer, "its cursor went back or ahead of what was sent");
