@@ -6,3 +6,22 @@ function(ms_fault_test name)
 endfunction()
 
 ms_fault_test(supervisor SOURCES fault_supervisor_test.cpp LIBS ms_ipc)
+ms_fault_test(agents SOURCES fault_agents_test.cpp LIBS ms_ipc)
+ms_fault_test(clients SOURCES fault_clients_test.cpp LIBS ms_ipc)
+ms_fault_test(shutdown SOURCES fault_shutdown_test.cpp LIBS ms_ipc)
+
+add_executable(rogue_agent rogue_agent.cpp)
+set_target_properties(rogue_agent PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+target_link_libraries(rogue_agent PRIVATE ms_agentproc ms_flags)
+ms_fault_test(isolation SOURCES fault_isolation_test.cpp LIBS ms_ipc)
+add_dependencies(test_fault_isolation rogue_agent)
+
+# The filter stays with the process, so this is a program of its own.
+ms_fault_test(kernel_6_1 SOURCES fault_kernel_6_1_test.cpp LIBS ms_ipc PkgConfig::seccomp)
+
+# ---- the decisions behind it, without a process ----
+find_package(rapidcheck REQUIRED)
+ms_test(NAME scheduler.choices SOURCES scheduler_test.cpp LIBS ms_supervisor rapidcheck)
+ms_test(NAME scheduler.restarts SOURCES restart_policy_test.cpp LIBS ms_supervisor)
+ms_test(NAME scheduler.health SOURCES health_test.cpp LIBS ms_supervisor)
+ms_test(NAME scheduler.task_steps SOURCES task_steps_test.cpp LIBS ms_supervisor)

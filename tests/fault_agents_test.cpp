@@ -23,7 +23,8 @@ capabilities = ["echo"]
 [tasks]
 attempts_max = 3
 cancel_grace_ms = 200
-)" + tasks + R"(
+)" + tasks +
+         R"(
 [supervision]
 backoff_initial_ms = 1
 hang_timeout_ms = 300
@@ -307,8 +308,8 @@ BOOST_AUTO_TEST_CASE(what_an_agent_leaves_behind_is_killed_with_it) {
   BOOST_REQUIRE_EQUAL(strays.size(), 1u);
   swarm.remember(strays[0]);
   BOOST_REQUIRE_EQUAL(::kill(swarm.agent_pid(victim), SIGKILL), 0);
-  BOOST_TEST(swarm.wait_until(
-      [](const auto& s) { return s.at("counters").at("strays_killed") == 1; }));
+  BOOST_TEST(
+      swarm.wait_until([](const auto& s) { return s.at("counters").at("strays_killed") == 1; }));
   BOOST_TEST(wait_for([&] { return process_start_ticks(strays[0]) == 0; }));
   BOOST_TEST(swarm.wait_for_live(2));
   BOOST_TEST(client.run("hash", "x").is_done());

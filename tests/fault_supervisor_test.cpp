@@ -37,8 +37,7 @@ bool make_it_loop(pid_t pid) {
   const long word = ::ptrace(PTRACE_PEEKTEXT, pid, at, nullptr);
   BOOST_REQUIRE_EQUAL(errno, 0);
   constexpr long jump_to_itself = 0xfeeb;
-  BOOST_REQUIRE_EQUAL(
-      ::ptrace(PTRACE_POKETEXT, pid, at, (word & ~0xffffL) | jump_to_itself), 0);
+  BOOST_REQUIRE_EQUAL(::ptrace(PTRACE_POKETEXT, pid, at, (word & ~0xffffL) | jump_to_itself), 0);
   registers.orig_rax = ~0ull;  // a system call under way is not begun again
   BOOST_REQUIRE_EQUAL(::ptrace(PTRACE_SETREGS, pid, nullptr, &registers), 0);
   BOOST_REQUIRE_EQUAL(::ptrace(PTRACE_DETACH, pid, nullptr, nullptr), 0);
@@ -157,9 +156,9 @@ supervisor_restarts_max = 2
     BOOST_REQUIRE_EQUAL(::kill(supervisor, SIGKILL), 0);
   }
   BOOST_TEST(swarm.wait() == 4);
-  BOOST_TEST(swarm.log().find("giving up: the supervisor died more than 2 times") !=
-                 std::string::npos,
-             swarm.log());
+  BOOST_TEST(
+      swarm.log().find("giving up: the supervisor died more than 2 times") != std::string::npos,
+      swarm.log());
   swarm.check_nothing_left();
 }
 

@@ -99,9 +99,7 @@ class FaultSwarm : public SwarmProcess {
     BOOST_TEST(entries_in("/dev/shm") == shm_before_);
   }
 
-  nlohmann::json agent(PartyId id) {
-    return ask({{"verb", "agent.show"}, {"id", id}}).at("agent");
-  }
+  nlohmann::json agent(PartyId id) { return ask({{"verb", "agent.show"}, {"id", id}}).at("agent"); }
   pid_t agent_pid(PartyId id) { return agent(id).at("pid").get<pid_t>(); }
   /// The agent's `number`th death certificate (from 1), once it is there.
   nlohmann::json certificate(PartyId id, std::size_t number = 1) {
