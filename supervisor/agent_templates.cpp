@@ -168,8 +168,8 @@ void Agents::kill_silent_template(std::uint32_t number, std::uint64_t now) {
   const UniqueFd pidfd(pidfd_open(row.pid));
   ProcessInfo info;
   if (!pidfd || !read_process(row.pid, info) || info.parent != c_.root_pid) return;
-  c_.events.add("template_killed", {{"kind", c_.config.agents[number].name},
-                                    {"reason", "did not answer in time"}});
+  c_.events.add("template_killed",
+                {{"kind", c_.config.agents[number].name}, {"reason", "did not answer in time"}});
   pidfd_send_signal(pidfd.get(), SIGKILL);
 }
 

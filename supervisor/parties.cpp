@@ -46,15 +46,17 @@ void Parties::watch_pidfd(Peer& peer, UniqueFd fd) {
 }
 
 void Parties::wait_for_exit(Peer& peer, Incarnation incarnation) {
-  peer.pidfd->async_wait(
-      WatchedFd::wait_read, [this, &peer, incarnation](boost::system::error_code ec) {
-        if (ec || !peer.pidfd || c_.row(peer.id).incarnation != incarnation) return;
-        // Asio may hand an event of a descriptor that was closed in the same round to the one that
-        // took its place: a death that is acted on must be one.
-        pollfd death{peer.pidfd->native_handle(), POLLIN, 0};
-        if (::poll(&death, 1, 0) == 1) return on_.exited(peer);
-        wait_for_exit(peer, incarnation);
-      });
+  peer.pidfd->async_wait(WatchedFd::wait_read,
+                         [this, &peer, incarnation](boost::system::error_code ec) {
+                           if (ec || !peer.pidfd || c_.row(peer.id).incarnation != incarnation)
+                             return;
+                           // Asio may hand an event of a descriptor that was closed in the same
+                           // round to the one that took its place: a death that is acted on must be
+                           // one.
+                           pollfd death{peer.pidfd->native_handle(), POLLIN, 0};
+                           if (::poll(&death, 1, 0) == 1) return on_.exited(peer);
+                           wait_for_exit(peer, incarnation);
+                         });
 }
 
 void Parties::watch_log_pipe(Peer& peer, UniqueFd fd) {

@@ -49,8 +49,8 @@ struct Peer {
   std::uint64_t progress_at_ns = 0;
   std::uint64_t probe_number = 0;
   std::uint64_t probe_sent_ns = 0;  ///< 0 = no probe is out
-  std::uint64_t kill_at_ns = 0;  ///< a grace ends then; 0 = none
-  TaskId unheeded_task = 0;      ///< whose grace that is; 0 = not a task's
+  std::uint64_t kill_at_ns = 0;     ///< a grace ends then; 0 = none
+  TaskId unheeded_task = 0;         ///< whose grace that is; 0 = not a task's
   const char* kill_reason = nullptr;
   bool evicted = false;  ///< it lied and is being killed
 

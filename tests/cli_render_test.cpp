@@ -38,7 +38,7 @@ BOOST_AUTO_TEST_CASE(tables_align_and_put_known_columns_first) {
              "id  name       zeta  alpha\n"
              "10  \u00e4\u00f6            1  -\n"
              " 7  long name     -  yes\n");
-  BOOST_TEST(table_text(json::array(), {"id"}) == "\n");
+  BOOST_TEST(table_text(json::array(), {"id"}) == "");
 }
 
 BOOST_AUTO_TEST_CASE(objects_list_their_fields_then_their_tables) {

@@ -1,5 +1,8 @@
 // Every verb against a real swarm.
 
+#include <sys/socket.h>
+#include <sys/un.h>
+
 #include <boost/test/unit_test.hpp>
 #include <filesystem>
 #include <fstream>
@@ -49,7 +52,7 @@ BOOST_AUTO_TEST_CASE(status_agents_regions_and_events_in_both_formats) {
   BOOST_TEST(status["name"] == "test");
   BOOST_TEST(status["root_pid"] == swarm.root());
   BOOST_TEST(!status.contains("end"));
-  BOOST_TEST(holds(microswarm({"status"}).out, "pool_bytes=4.0 MiB"));
+  BOOST_TEST(holds(microswarm({"status"}).out, " 4.0 MiB\n"));
 
   const auto agents = microswarm({"agent", "list", "--format", "json"}).json()["agents"];
   BOOST_TEST(agents.size() == 2u);
@@ -240,11 +243,12 @@ BOOST_AUTO_TEST_CASE(what_cannot_be_done_is_refused_clearly) {
 }
 
 BOOST_AUTO_TEST_CASE(waiting_goes_on_over_a_new_supervisor) {
-  const auto id = id_of({"task", "submit", "sleep", "--file", "-"}, "1500");
+  const std::string duration = path("duration");
+  std::ofstream(duration) << "3000";
+  const auto id = id_of({"task", "submit", "sleep", "--file", duration});
   Command waiter({SwarmProcess::binary(), "task", "wait", id, "--format", "json"});
-  Command submitter({SwarmProcess::binary(), "task", "submit", "sleep", "--file", "-", "--wait",
-                     "--format", "json"},
-                    "1500");
+  Command submitter({SwarmProcess::binary(), "task", "submit", "sleep", "--file", duration,
+                     "--wait", "--format", "json"});
   BOOST_REQUIRE(swarm.wait_until([](const json& status) {
     return status["tasks"]["running"] == 2 && status["control"]["connections"] >= 2;
   }));
@@ -258,6 +262,43 @@ BOOST_AUTO_TEST_CASE(waiting_goes_on_over_a_new_supervisor) {
 }
 
 BOOST_AUTO_TEST_SUITE_END()
+
+BOOST_FIXTURE_TEST_CASE(a_client_that_talks_nonsense_costs_the_swarm_nothing, Fixture) {
+  const auto connect = [this] {
+    UniqueFd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    const std::string name = swarm.runtime() + "/test.sock";
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    name.copy(address.sun_path, sizeof(address.sun_path) - 1);
+    BOOST_REQUIRE(
+        ::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0);
+    return socket;
+  };
+  const auto say = [](const UniqueFd& socket, std::string_view text) {
+    return ::send(socket.get(), text.data(), text.size(), MSG_NOSIGNAL);
+  };
+  const pid_t supervisor = swarm.supervisor();
+  const auto id = id_of({"task", "submit", "sleep", "--file", "-"}, "300");
+
+  const UniqueFd garbage = connect();
+  say(garbage, "\x01\xff{]\n{\"verb\":\"status\"\n[1,2]\n");
+  {
+    const UniqueFd half = connect();
+    say(half, "{\"verb\":\"stop\",");
+  }
+  const UniqueFd flood = connect();
+  const std::string block(1 << 20, 'x');
+  ssize_t sent = 0;
+  for (int i = 0; i < 100 && sent >= 0; ++i) sent = say(flood, block);
+  BOOST_TEST(sent == -1);
+
+  BOOST_TEST(swarm.wait_until([](const json& status) {
+    const json& control = status["control"];
+    return control["malformed"] == 3 && control["half_requests"] == 1 && control["oversized"] == 1;
+  }));
+  BOOST_TEST(microswarm({"task", "wait", id}).code == 0);
+  BOOST_TEST(swarm.supervisor() == supervisor);
+}
 
 BOOST_FIXTURE_TEST_SUITE(ending, Fixture)
 

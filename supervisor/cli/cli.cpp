@@ -94,6 +94,15 @@ void add_swarm_options(CLI::App& verb, Cli& shared) {
   add_format_option(verb, shared);
 }
 
+CLI::Validator whole_number() {
+  return CLI::Validator(
+      [](const std::string& text) {
+        const bool is_one = text.find_first_not_of("0123456789") == std::string::npos;
+        return is_one ? std::string() : text + " is no whole number";
+      },
+      "N");
+}
+
 void ConfigFlags::add_options(CLI::App& verb, bool with_name) {
   verb.add_option("-c,--config", file, "Configuration file (TOML)")->option_text("FILE");
   if (with_name)

@@ -54,6 +54,9 @@ void add_format_option(CLI::App& verb, Cli& shared);
 /// --name and --format, for the verbs that talk to a running swarm.
 void add_swarm_options(CLI::App& verb, Cli& shared);
 
+/// Digits only: CLI11 alone would take -1 for the largest number there is.
+CLI::Validator whole_number();
+
 /// The flags of `run` that override the configuration, also taken by `config`.
 struct ConfigFlags {
   std::optional<std::string> file;

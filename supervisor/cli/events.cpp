@@ -56,6 +56,7 @@ void add_events(CLI::App& app, Cli& shared) {
   const auto options = std::make_shared<Options>();
   events->add_flag("--follow", options->follow, "Go on printing events as they come");
   events->add_option("--since", options->since, "Only events with a higher sequence number")
+      ->check(whole_number())
       ->option_text("N");
   add_swarm_options(*events, shared);
   events->callback([&shared, options] {

@@ -31,7 +31,8 @@ struct OneTask {
 std::shared_ptr<OneTask> add_task_id(CLI::App& verb) {
   auto task = std::make_shared<OneTask>();
   verb.add_option("id", task->id, "Id of the task, as `task submit` and `task list` print it")
-      ->required();
+      ->required()
+      ->check(whole_number());
   return task;
 }
 
