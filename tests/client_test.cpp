@@ -67,7 +67,7 @@ struct Fixture {
     body.inline_data[1] =
         ResultWord::make(state, 1, make_task_id(static_cast<std::uint32_t>(number), 1)).word;
     body.inline_bytes = static_cast<std::uint16_t>(text.size());
-    std::memcpy(&body.inline_data[2], text.data(), text.size());
+    std::copy(text.begin(), text.end(), reinterpret_cast<char*>(&body.inline_data[2]));
     return body;
   }
 

@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <boost/test/unit_test.hpp>
 #include <cstring>
 #include <map>
@@ -218,7 +219,7 @@ class FakeSupervisor {
     body.inline_data[0] = task;
     body.inline_data[1] = AttemptWord::make(incarnation_, capability, attempt, 0).word;
     body.inline_bytes = static_cast<std::uint16_t>(payload.size());
-    std::memcpy(&body.inline_data[2], payload.data(), payload.size());
+    std::copy(payload.begin(), payload.end(), reinterpret_cast<char*>(&body.inline_data[2]));
     return body;
   }
   void dispatch(std::uint32_t slot, std::uint16_t capability, std::string_view payload = {}) {
