@@ -24,10 +24,10 @@ struct Fixture {
 
   /// Joins: the client blocks in the handshake, so it does that on another thread.
   Client join(Incarnation incarnation = 1) {
-    auto joining = std::async(std::launch::async,
-                              [this, socket = supervisor.begin_life(incarnation)]() mutable {
-                                return Client::attach(std::move(socket), patience_ms);
-                              });
+    auto joining =
+        std::async(std::launch::async, [socket = supervisor.begin_life(incarnation)]() mutable {
+          return Client::attach(std::move(socket), patience_ms);
+        });
     supervisor.take_registration();
     supervisor.admit();
     auto client = joining.get();
