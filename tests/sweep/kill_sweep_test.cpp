@@ -99,5 +99,5 @@ BOOST_AUTO_TEST_CASE(recovery_from_every_death_may_be_killed_at_any_state,
 BOOST_AUTO_TEST_CASE(recovery_may_be_killed_at_each_of_its_instructions,
                      *boost::unit_test::disabled()) {
   sweep_recoveries({"give to two", "pass on", "relay a release", "heir receives for the dead"},
-                   Depth::each_instruction, 5);
+                   Depth::each_instruction, 8);
 }
