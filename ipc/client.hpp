@@ -73,6 +73,9 @@ struct TaskRequest {
   Region region;
   /// From acceptance to the end, queueing included; 0 = the swarm's default.
   std::uint32_t timeout_ms = 0;
+  /// The result is not for this client: it stays with the swarm for `microswarm task result`, while
+  /// there is room. The submission stays in_flight() unless it is refused.
+  bool is_detached = false;
 };
 
 /// How a task ended. Holds the right to read the result, where it lies in the agent's memory; the

@@ -216,9 +216,10 @@ void ClientCore::send(TaskRequest& request, std::uint16_t capability) {
   SlotBody body;
   body.kind = static_cast<std::uint16_t>(MessageKind::submit);
   body.inline_data[0] = numbers_.next();
-  body.inline_data[1] = SubmitWord::make(request.timeout_ms, capability,
-                                         static_cast<std::uint8_t>(request.priority), 0)
-                            .word;
+  body.inline_data[1] =
+      SubmitWord::make(request.timeout_ms, capability, static_cast<std::uint8_t>(request.priority),
+                       request.is_detached ? submit_detached : 0)
+          .word;
   numbers_.submitted();
   if (!request.region) {
     body.inline_bytes = static_cast<std::uint16_t>(request.payload.size());

@@ -89,6 +89,10 @@ struct SubmitWord {
   constexpr std::uint8_t flags() const { return static_cast<std::uint8_t>(word); }
 };
 
+/// SubmitWord::flags. The client will not wait for the result: it stays with the supervisor, for
+/// whoever asks on the control socket. A refusal is told all the same.
+inline constexpr std::uint8_t submit_detached = 1;
+
 /// result: word 0 = number; word 1 = {TaskState:4, attempts:8, the TaskId's slot:20 and
 /// generation:32}. A refused submission has TaskState free and TaskId 0, and its inline payload is
 /// {ErrorCode:64, retry hint in ms:64}.

@@ -74,7 +74,8 @@ struct TaskRequestData {
   std::uint16_t capability = 0;
   Priority priority = Priority::normal;
   std::uint8_t inline_bytes = 0;
-  std::uint8_t reserved[6] = {};
+  std::uint8_t is_detached = 0;  ///< its client does not wait for the result
+  std::uint8_t reserved[5] = {};
   std::uint8_t inline_payload[task_inline_bytes_max] = {};
 };
 static_assert(sizeof(TaskRequestData) == 80);

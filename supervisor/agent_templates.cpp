@@ -149,8 +149,7 @@ void Agents::template_said(std::uint32_t number, const TemplateMessage& message,
       agent_row.pid = message.pid;
       if (agent.dead || !pidfd) return;
       c_.root.keep(fd_key::pidfd + agent.id, pidfd.get());
-      parties_.watch_pidfd(agent, std::move(pidfd));
-      return;
+      return born(agent, std::move(pidfd));
     }
   }
 }

@@ -23,6 +23,7 @@ bool has_exited(int pidfd) {
 }
 
 constexpr std::uint64_t closed_socket_grace_ns = 500 * ns_per_ms;
+constexpr std::size_t unclaimed_max = 2 * agents_max;
 constexpr std::size_t certificates_kept_max = 8;
 }  // namespace
 
@@ -79,7 +80,6 @@ void Agents::spawn(Peer& agent) {
   auto pipe = make_log_pipe();
   if (!socket || !pipe) {
     log::error("agent {}: {}", agent.id, (!socket ? socket.error() : pipe.error()).message);
-    agent.exit_status = 0;
     return died(agent);
   }
   c_.root.keep(fd_key::log_pipe + agent.id, pipe->first.get());
@@ -117,12 +117,15 @@ void Agents::published(Peer& agent) {
 void Agents::socket_closed(Peer& agent) {
   const PartyRow& row = c_.row(agent.id);
   if (agent.dead) return;
-  // A life without a pid yet has nothing else to show its death by; a process that lives on
-  // without its socket can be neither asked nor probed.
-  if (row.pid == 0) {
-    agent.exit_status = agent.exit_status.value_or(0);
-    return died(agent);
+  // Its template is about to say which process it is, or that there is none: then its pidfd tells.
+  const auto& asked = templates_[row.kind].asked;
+  if (row.pid == 0 && std::find(asked.begin(), asked.end(), agent.id) != asked.end()) {
+    agent.socket.reset();
+    return;
   }
+  // A life without a pid has nothing else to show its death by; a process that lives on without its
+  // socket can be neither asked nor probed.
+  if (row.pid == 0) return died(agent);
   // Mostly it is exiting right now, and its pidfd says so in a moment.
   agent.socket.reset();
   agent.kill_at_ns = now_ns() + closed_socket_grace_ns;
@@ -155,9 +158,28 @@ void Agents::reaped(pid_t pid, int status) {
       died(agent);
     else
       after_death(agent);
-    break;
+    sweep_due_ = true;
+    return;
   }
+  // A stray, or one that died so early that its template has not named it yet.
+  unclaimed_.push_back({pid, status});
+  if (unclaimed_.size() > unclaimed_max) unclaimed_.pop_front();
   sweep_due_ = true;
+}
+
+/// The template has named it: root may have reaped it before.
+void Agents::born(Peer& agent, UniqueFd pidfd) {
+  const pid_t pid = c_.row(agent.id).pid;
+  const bool is_over = has_exited(pidfd.get());
+  parties_.watch_pidfd(agent, std::move(pidfd));
+  const auto at = std::find_if(unclaimed_.begin(), unclaimed_.end(),
+                               [pid](const Unclaimed& entry) { return entry.pid == pid; });
+  if (at == unclaimed_.end()) return;
+  const int status = at->status;
+  unclaimed_.erase(at);
+  if (!is_over) return;  // another process had that number before
+  agent.exit_status = status;
+  died(agent);
 }
 
 void Agents::died(Peer& agent) {
@@ -294,6 +316,10 @@ void Agents::sweep_strays() {
     if (!templates_[k].asked.empty() || (c_.tables().templates[k].phase == TemplatePhase::loading &&
                                          c_.tables().templates[k].pid == 0))
       return;  // somebody is being born whose pid is not known yet: later
+  // A life that a dead supervisor had asked for: its pid comes with its registration.
+  for (PartyId p = 0; p < configured_; ++p)
+    if (c_.row(p).phase == stored(PartyPhase::starting) && c_.row(p).pid == 0 && !c_.peers[p].dead)
+      return;
   sweep_due_ = false;
   const unsigned killed = strays_.sweep([this](pid_t pid) {
     if (pid == ::getpid()) return true;

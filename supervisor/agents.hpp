@@ -9,6 +9,7 @@
 // succession.hpp's.
 
 #include <array>
+#include <deque>
 #include <optional>
 
 #include "ipc/template_protocol.hpp"
@@ -72,6 +73,7 @@ class Agents {
   void template_died(std::uint32_t number, int status);
   void kill_silent_template(std::uint32_t number, std::uint64_t now);
   void spawn(Peer& agent);
+  void born(Peer& agent, UniqueFd pidfd);
   void request_spawn(Peer& agent, UniqueFd socket, UniqueFd log_pipe);
   void died(Peer& agent);
   void settle(Peer& agent);
@@ -96,6 +98,11 @@ class Agents {
     UniqueFd socket, log_pipe;
   };
   std::array<PendingSpawn, agents_max> pending_spawns_;
+  struct Unclaimed {
+    pid_t pid;
+    int status;
+  };
+  std::deque<Unclaimed> unclaimed_;  ///< reaped, of nobody that is known (yet); oldest first
   std::vector<PartyId> unsettled_;  ///< dead, their rings not drained to the end yet
   std::function<void(const Error&)> fatal_;
   StraySweeper strays_;

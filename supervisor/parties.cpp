@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "common/log.hpp"
+#include "supervisor/stray_processes.hpp"
 
 namespace micro_swarm {
 
@@ -153,9 +154,24 @@ void Parties::registered(Peer& peer, const PartyMessage& message, ReceivedMessag
     return refuse("bell page: " + ok.error().message);
   auto bell = Mapping::map(bell_fd.get(), bell_page_bytes, Mapping::Access::read_write);
   if (!bell) return refuse("bell page: " + bell.error().message);
+  if (row.pid == 0) adopt_pid(peer, segment->view().header());
   c_.root.keep(fd_key::pending_segment + peer.id, segment->fd());
   c_.root.keep(fd_key::bell + peer.id, bell_fd.get());
   publish(peer, std::move(*segment), std::move(*bell));
+}
+
+/// The template's answer was lost with the supervisor that had asked. What the segment says of its
+/// owner is believed where the kernel says the same: a child of root, leader of its own session.
+void Parties::adopt_pid(Peer& peer, const SegmentHeader& header) {
+  ProcessInfo info;
+  if (!read_process(header.pid, info) || info.parent != c_.root_pid || info.session != info.pid ||
+      info.start_ticks != header.start_time_ticks)
+    return;
+  UniqueFd pidfd(pidfd_open(header.pid));
+  if (!pidfd) return;
+  c_.row(peer.id).pid = header.pid;
+  c_.root.keep(fd_key::pidfd + peer.id, pidfd.get());
+  watch_pidfd(peer, std::move(pidfd));
 }
 
 void Parties::publish(Peer& peer, Segment segment, Mapping bell) {

@@ -45,6 +45,7 @@ class Parties {
   void read_socket(Peer& peer, Incarnation incarnation);
   void handle(Peer& peer, const PartyMessage& message, ReceivedMessage& received);
   void registered(Peer& peer, const PartyMessage& message, ReceivedMessage& received);
+  void adopt_pid(Peer& peer, const SegmentHeader& header);
   void publish(Peer& peer, Segment segment, Mapping bell);
   void link_rings(Peer& peer);
   void read_log(Peer& peer);

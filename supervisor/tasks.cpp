@@ -79,7 +79,8 @@ bool Tasks::submitted(Peer& client, const SlotBody& body, MessageInHand in_hand)
   const SubmitWord submit{body.inline_data[1]};
   const Token token{body.token};
   if (body.inline_bytes > task_inline_bytes_max || submit.priority() >= priorities ||
-      (token && body.inline_bytes != 0) || (!token && body.region_bytes != 0) ||
+      (submit.flags() & ~submit_detached) != 0 || (token && body.inline_bytes != 0) ||
+      (!token && body.region_bytes != 0) ||
       (token && (token.owner() != client.id || !banks_.outstanding(token) ||
                  body.region_bytes > banks_.region_bytes(token)))) {
     c_.count(Counter::messages_malformed);
@@ -124,6 +125,7 @@ bool Tasks::submitted(Peer& client, const SlotBody& body, MessageInHand in_hand)
   request.capability = submit.capability();
   request.priority = static_cast<Priority>(submit.priority());
   request.inline_bytes = static_cast<std::uint8_t>(body.inline_bytes);
+  request.is_detached = (submit.flags() & submit_detached) != 0 ? 1 : 0;
   std::memcpy(request.inline_payload, &body.inline_data[2], task_inline_bytes_max);
   accept_task(record, payload_hold(*slot), request, in_hand);
   set_state_counts(TaskState::free, TaskState::ready);
@@ -371,16 +373,17 @@ void Tasks::wake_waiters(std::uint32_t slot) {
   for (const Waiter& call : calls) call(records_[slot]);
 }
 
-bool Tasks::client_is_here(const TaskRecord& record) const {
+bool Tasks::client_waits(const TaskRecord& record) const {
   const PartyId client = record.request.client;
-  return is_client(client) && c_.peers[client].linked && !c_.peers[client].dead &&
+  return record.request.is_detached == 0 && is_client(client) && c_.peers[client].linked &&
+         !c_.peers[client].dead &&
          client_key(client, c_.row(client).incarnation) == record.request.client_key &&
          c_.roster(client).state() == RosterState::live;
 }
 
 void Tasks::notify(std::uint32_t slot) {
   TaskRecord& record = records_[slot];
-  if (record.notified == 0 && client_is_here(record)) {
+  if (record.notified == 0 && client_waits(record)) {
     Peer& client = c_.peers[record.request.client];
     const Token token{load(result_hold(slot).token)};
     if (token) banks_.show_to(client, bank_of(token.region()));
@@ -397,7 +400,7 @@ void Tasks::notify(std::uint32_t slot) {
 
 void Tasks::client_gone(Peer& client) {
   std::erase_if(notices_, [&](std::uint32_t slot) {
-    if (records_[slot].request.client != client.id || client_is_here(records_[slot])) return false;
+    if (records_[slot].request.client != client.id || client_waits(records_[slot])) return false;
     records_[slot].notified = 1;
     over_.push_back(slot);
     return true;
@@ -514,7 +517,7 @@ void Tasks::adopt() {
       }
       default: {
         tokens_.release(payload_hold(slot));
-        if (record.notified == 0 && record.notice_sequence != 0 && client_is_here(record) &&
+        if (record.notified == 0 && record.notice_sequence != 0 && client_waits(record) &&
             c_.peers[record.request.client].data_out.sent() >= record.notice_sequence)
           record.notified = 1;  // it was published; the store that says so was missing
         if (record.notified != 0) {

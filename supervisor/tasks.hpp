@@ -94,7 +94,7 @@ class Tasks {
   void make_ready(std::uint32_t slot);
   void ended(std::uint32_t slot, TaskState before);
   void notify(std::uint32_t slot);
-  bool client_is_here(const TaskRecord& record) const;
+  bool client_waits(const TaskRecord& record) const;
   void timed_out(TaskId id);
 
   SupervisorContext& c_;

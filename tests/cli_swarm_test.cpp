@@ -74,6 +74,7 @@ BOOST_AUTO_TEST_CASE(status_agents_regions_and_events_in_both_formats) {
   ::kill(swarm.agents().at(0), SIGKILL);
   BOOST_REQUIRE(
       swarm.wait_until([](const json& now) { return now["counters"]["agents_restarted"] == 1; }));
+  BOOST_REQUIRE(swarm.wait_for_live(2));
   const auto events = microswarm({"events", "--format", "json"});
   BOOST_TEST(events.code == 0, events.err);
   std::istringstream lines(events.out);
@@ -164,6 +165,7 @@ BOOST_AUTO_TEST_CASE(json_says_how_it_ended) {
 }
 
 BOOST_AUTO_TEST_CASE(a_task_ends_without_its_submitter) {
+  // Whether the task or its submitter ends first: the result is kept.
   for (const std::size_t size : {std::size_t{3}, std::size_t{300'000}}) {
     const std::string payload(size, 'p');
     const auto id = id_of({"task", "submit", "echo", "--file", "-"}, payload);

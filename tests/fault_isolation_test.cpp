@@ -138,6 +138,26 @@ BOOST_AUTO_TEST_CASE(who_never_registers_is_killed) {
   swarm.finish();
 }
 
+// Root may reap it before its template has named it, and its socket may be closed before that.
+BOOST_AUTO_TEST_CASE(no_death_at_birth_is_missed) {
+  constexpr PartyId many = 16;
+  constexpr std::size_t lives = 6;
+  FaultSwarm swarm("[[agent]]\nname = \"rogue\"\nkind = \"external\"\ncount = " +
+                   std::to_string(many) + "\ncommand = [\"" + rogue_program() +
+                   "\", \"dies\"]\n[supervision]\nrestart = \"transient\"\n" +
+                   "intensity = 5\nperiod_ms = 60000\nbackoff_initial_ms = 1\n");
+  BOOST_TEST(swarm.wait_until([](const auto& s) { return s.at("agents").at("gave_up") == many; },
+                              patience_ms),
+             swarm.status().at("agents").dump());
+  for (PartyId id = 0; id < many; ++id) {
+    const auto certificates = swarm.agent(id).at("death_certificates");
+    BOOST_TEST(certificates.size() == lives);
+    for (const auto& certificate : certificates)
+      BOOST_TEST(certificate.value("exit_code", -1) == 9, certificate.dump());
+  }
+  swarm.finish();
+}
+
 BOOST_AUTO_TEST_CASE(a_forged_cursor_evicts_its_writer) {
   const Rogue rogues[] = {{"forged_cursor", "killed_because", "its cursor went back or ahead"}};
   FaultSwarm swarm(toml_of(rogues) + "[supervision]\nintensity = 0\n");

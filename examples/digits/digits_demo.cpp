@@ -343,7 +343,8 @@ std::vector<std::string> complaints(const Outcome& outcome, const Options& optio
          "the accuracy is not that of the model run alone");
   expect(options.spare || outcome.workers_killed >= 3, "fewer than three workers were killed");
   expect(options.spare || outcome.supervisors_killed >= 1, "no supervisor was killed");
-  expect(outcome.workers_restarted == outcome.workers_killed,
+  // A supervisor killed in the middle of a birth makes its successor begin it anew.
+  expect(outcome.workers_restarted >= outcome.workers_killed,
          fmt::format("{} workers were killed, {} restarted", outcome.workers_killed,
                      outcome.workers_restarted));
   expect(outcome.supervisors_restarted == outcome.supervisors_killed,

@@ -183,6 +183,7 @@ Result<int> submit(const Cli& shared, const Options& chosen) {
   request.capability = chosen.capability;
   request.priority = chosen.priority;
   request.timeout_ms = chosen.timeout_ms;
+  request.is_detached = !chosen.wait;
   request.region = std::move(payload->region);
   request.payload = payload->bytes;
   const auto number = client->submit(std::move(request));
