@@ -103,7 +103,7 @@ class Agents {
     int status;
   };
   std::deque<Unclaimed> unclaimed_;  ///< reaped, of nobody that is known (yet); oldest first
-  std::vector<PartyId> unsettled_;  ///< dead, their rings not drained to the end yet
+  std::vector<PartyId> unsettled_;   ///< dead, their rings not drained to the end yet
   std::function<void(const Error&)> fatal_;
   StraySweeper strays_;
   PartyId configured_ = 0;  ///< agents are 0..configured_-1
