@@ -120,7 +120,8 @@ BOOST_AUTO_TEST_CASE(wrong_registrations_are_refused) {
       {"dies", "exit_code", "9"},
       {"crashes", "signal", "6"},
   };
-  FaultSwarm swarm(toml_of(rogues) + "[supervision]\nintensity = 1\nbackoff_initial_ms = 1\n");
+  FaultSwarm swarm(toml_of(rogues) +
+                   "[supervision]\nintensity = 1\nperiod_ms = 60000\nbackoff_initial_ms = 1\n");
   BOOST_REQUIRE(swarm.wait_until([](const auto& s) { return s.at("agents").at("live") >= 2; }));
   check_rogues(swarm, rogues, 2);
   BOOST_TEST(swarm.counter("agents_evicted") == 20u);  // ten refused, twice each
