@@ -141,7 +141,7 @@ BOOST_AUTO_TEST_CASE(a_pool_smaller_than_the_work_is_waited_for) {
   BOOST_CHECK(number.error().code == ErrorCode::too_large);
   std::vector<Region> regions;
   for (;;) {
-    auto region = client.allocate(65'536, 50);
+    auto region = client.allocate(65'536, 1'000);
     if (!region) {
       BOOST_CHECK(region.error().code == ErrorCode::refused);
       break;
