@@ -11,7 +11,6 @@ namespace micro_swarm {
 
 namespace {
 constexpr std::uint64_t idle_probe_period_s = 10;
-constexpr std::uint32_t calm_samples_needed = 3;
 }  // namespace
 
 HealthAction judge(const HealthView& view, std::uint64_t now_ns, std::uint64_t hang_timeout_ns) {
@@ -116,13 +115,8 @@ void Health::sample_load() {
   if (slash == nullptr) return;
   while (slash > text && slash[-1] != ' ') --slash;
   const unsigned long runnable = std::strtoul(slash, nullptr, 10);
-  Word& spin = c_.tables().spin_ns;
-  if (runnable > std::thread::hardware_concurrency()) {
-    calm_samples_ = 0;
-    store(spin, 0);
-  } else if (load(spin) == 0 && ++calm_samples_ >= calm_samples_needed) {
-    store(spin, c_.config.wait.spin_us * 1000ull);
-  }
+  const bool spins = spin_policy_.sample(runnable > std::thread::hardware_concurrency());
+  store(c_.tables().spin_ns, spins ? c_.config.wait.spin_us * 1000ull : 0);
 }
 
 }  // namespace micro_swarm

@@ -1,8 +1,11 @@
-// Who is taken for hung: judge() on made-up times.
+// Who is taken for hung: judge() on made-up times. When waiters spin: SpinPolicy on made-up
+// samples.
 
 #include "supervisor/health.hpp"
 
 #include <boost/test/unit_test.hpp>
+#include <string>
+#include <string_view>
 
 #include "common/clock.hpp"
 
@@ -60,6 +63,37 @@ BOOST_AUTO_TEST_CASE(progress_of_the_work_does_not_answer_for_the_control_thread
   BOOST_TEST((judge(view, now, timeout_ns) == HealthAction::kill));
   view.probe_sent_ns = now - 1;
   BOOST_TEST((judge(view, now, timeout_ns) == HealthAction::none));
+}
+
+/// One character a sample: x = more runnable than cores. What was said after each: S = spin.
+std::string said(std::string_view samples) {
+  SpinPolicy policy;
+  std::string answers;
+  for (const char sample : samples) answers += policy.sample(sample == 'x') ? 'S' : '-';
+  return answers;
+}
+
+BOOST_AUTO_TEST_CASE(spinning_survives_blips) {
+  BOOST_TEST(said("......") == "SSSSSS");
+  BOOST_TEST(said("x.....") == "SSSSSS");
+  BOOST_TEST(said("xx...xx...") == "SSSSSSSSSS");
+  BOOST_TEST(said("x..x..x..x..") == "SSSSSSSSSSSS");
+}
+
+BOOST_AUTO_TEST_CASE(a_steady_overload_ends_spinning_within_three_samples) {
+  BOOST_TEST(said("xxx") == "SS-");
+  BOOST_TEST(said("...xxxxxx") == "SSSSS----");
+  // Steady, though every third sample misses it.
+  BOOST_TEST(said("xx.xx.xx.xx.") == "SSS---------");
+}
+
+BOOST_AUTO_TEST_CASE(spinning_comes_back_after_the_overload_and_not_between) {
+  BOOST_TEST(said("xxxxx....") == "SS------S");
+  // With a blip on the way.
+  BOOST_TEST(said("xxxxx..x..") == "SS-------S");
+  // Half of the samples: neither turns on what is off nor off what is on.
+  BOOST_TEST(said("xxx.x.x.x.x.x.") == "SS------------");
+  BOOST_TEST(said(".x.x...x.x...") == "SSSSSSSSSSSSS");
 }
 
 }  // namespace
