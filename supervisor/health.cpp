@@ -48,7 +48,8 @@ void Health::tick(std::uint64_t now, std::uint64_t lag_ns) {
     }
     if (agent.probe_sent_ns != 0) agent.probe_sent_ns += lag_ns;
     HealthView view;
-    view.busy = !tasks_.running_on(p).empty();
+    // Rung for what comes home to it, it has to take it: until then its memory is missing.
+    view.busy = !tasks_.running_on(p).empty() || !agent.has_read_releases();
     view.progress = load(agent.segment.view().header().progress);
     view.progress_seen = agent.progress_seen;
     view.progress_at_ns = agent.progress_at_ns;

@@ -61,6 +61,8 @@ struct Peer {
   std::uint32_t quiet_rounds = 0;  ///< looks at its rings without finding anything
   bool hot = false;                ///< in the list that is looked at in every round
 
+  /// Nothing that comes home to it is unread.
+  bool has_read_releases() { return !linked || release_out.consumed() == release_out.sent(); }
   bool has_message() const { return linked && (data_in.ready() || release_in.ready()); }
 };
 

@@ -239,6 +239,7 @@ BOOST_AUTO_TEST_CASE(agents_die_and_their_tasks_are_run_again) {
   Client client = join();
   std::set<std::uint64_t> open;
   for (int i = 0; i < 40; ++i) open.insert(submit(client, "sleep", "20"));
+  BOOST_REQUIRE(swarm.wait_until([](const auto& s) { return s.at("tasks").at("running") > 0; }));
   for (const pid_t pid : swarm.agents()) ::kill(pid, SIGKILL);
   unsigned again = 0;
   while (!open.empty()) {

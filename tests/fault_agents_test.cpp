@@ -160,6 +160,23 @@ BOOST_AUTO_TEST_CASE(a_stopped_agent_is_found_killed_and_replaced) {
   swarm.finish();
 }
 
+BOOST_AUTO_TEST_CASE(a_stopped_agent_does_not_keep_what_comes_home_to_it) {
+  FaultSwarm swarm(toml_with(""));
+  BOOST_REQUIRE(swarm.wait_for_live(2));
+  TaskClient client(swarm);
+  TaskResult result = client.result_of(client.submit("echo", std::string(5'000, 'x')));
+  BOOST_REQUIRE(result.is_done());
+  const pid_t pid = swarm.agent_pid(worker);
+  swarm.remember(pid);
+  // Idle, so that nothing but the unread token shows that it has stopped.
+  BOOST_REQUIRE_EQUAL(::kill(pid, SIGSTOP), 0);
+  result.release();
+  BOOST_TEST(
+      swarm.wait_until([](const auto& s) { return s.at("memory").at("tokens_out") == 0; }, 5'000));
+  BOOST_TEST(swarm.agent_pid(worker) != pid);
+  swarm.finish();
+}
+
 BOOST_AUTO_TEST_CASE(early_deaths_are_answered_later_and_later) {
   FaultSwarm swarm(R"(
 [swarm]

@@ -3,6 +3,7 @@
 
 #include <boost/test/unit_test.hpp>
 #include <filesystem>
+#include <fstream>
 #include <random>
 #include <set>
 #include <unordered_map>
@@ -18,6 +19,18 @@ std::size_t entries_in(const char* directory) {
   std::size_t count = 0;
   for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator(directory)) ++count;
   return count;
+}
+
+/// "PID STATE" of each process, as the kernel names states (proc(5)).
+std::string states_of(const std::vector<pid_t>& pids) {
+  std::string text;
+  for (const pid_t pid : pids) {
+    std::ifstream stat("/proc/" + std::to_string(pid) + "/stat");
+    std::string number, name, state;
+    stat >> number >> name >> state;
+    text += number + " " + state + "  ";
+  }
+  return text;
 }
 
 bool exists(pid_t pid) { return ::kill(pid, 0) == 0; }
@@ -143,8 +156,16 @@ level = "warn"
     BOOST_TEST(status.at("tasks").at("ready") == 0);
     BOOST_TEST(agent_kills > 0u);
     BOOST_TEST(supervisor_kills > 0u);
-    BOOST_TEST(swarm.wait_until([](const auto& s) { return s.at("memory").at("tokens_out") == 0; }),
-               "regions still in use: " << swarm.ask({{"verb", "region.list"}}).dump());
+    const auto all_is_home = [&](const auto& s) {
+      // A client takes what comes home when it is called.
+      BOOST_TEST(!client.next_result(0)->has_value());
+      return s.at("memory").at("tokens_out") == 0;
+    };
+    const bool is_home = swarm.wait_until(all_is_home);
+    BOOST_TEST(is_home,
+               "regions still in use: " << swarm.ask({{"verb", "region.list"}}).dump() << "\n"
+                                        << swarm.ask({{"verb", "agent.list"}}).dump() << "\n"
+                                        << states_of(swarm.agents()));
     for (const pid_t pid : swarm.agents()) seen.insert(pid);
     seen.insert(swarm.supervisor());
     BOOST_TEST(swarm.stop() == 0);
