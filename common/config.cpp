@@ -45,6 +45,34 @@ std::string_view name_of(AgentKind value) {
   return "?";
 }
 
+std::string_view name_of(Strategy value) {
+  switch (value) {
+    case Strategy::round_robin: return "round_robin";
+    case Strategy::least_loaded: return "least_loaded";
+    case Strategy::load_balanced: return "load_balanced";
+    case Strategy::capability_based: return "capability_based";
+  }
+  return "?";
+}
+
+std::string_view name_of(FairShare value) {
+  switch (value) {
+    case FairShare::client_category: return "client_category";
+    case FairShare::category: return "category";
+    case FairShare::off: return "off";
+  }
+  return "?";
+}
+
+std::string_view name_of(WhenFull value) {
+  switch (value) {
+    case WhenFull::reject: return "reject";
+    case WhenFull::block: return "block";
+    case WhenFull::shed: return "shed";
+  }
+  return "?";
+}
+
 std::string_view name_of(ConfigOrigin value) {
   switch (value) {
     case ConfigOrigin::built_in: return "default";

@@ -11,6 +11,7 @@
 
 #include "common/ids.hpp"
 #include "common/result.hpp"
+#include "common/scheduling_options.hpp"
 
 namespace micro_swarm {
 
