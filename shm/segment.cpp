@@ -89,9 +89,13 @@ Result<void> check_header(const SegmentHeader& header, SegmentKind kind, PartyId
 }  // namespace
 
 Result<Segment> Segment::attach_party(UniqueFd fd, PartyId party, Incarnation incarnation) {
-  const SegmentLayout layout = party_layout(party);
-  if (auto ok = verify_memfd(fd.get(), layout.size_bytes, SealKind::one_writer); !ok)
+  if (auto ok = verify_memfd(fd.get(), party_layout(party).size_bytes, SealKind::one_writer); !ok)
     return ok.error();
+  return attach_kept_party(std::move(fd), party, incarnation);
+}
+
+Result<Segment> Segment::attach_kept_party(UniqueFd fd, PartyId party, Incarnation incarnation) {
+  const SegmentLayout layout = party_layout(party);
   auto mapping = Mapping::map(fd.get(), layout.size_bytes, Mapping::Access::read_only);
   if (!mapping) return with_context(mapping.error(), "mapping a party's segment");
   Segment segment(std::move(fd), std::move(*mapping), layout);

@@ -35,8 +35,7 @@ class SegmentView {
   Word& region(RegionIndex i) const noexcept { return at<Word>(layout_.regions)[i]; }
   /// The ring from `producer` (the owner of this segment) to `consumer`.
   Slot* ring(PartyId producer, PartyId consumer, Lane lane) const noexcept {
-    return at<Slot>(layout_.rings[static_cast<unsigned>(lane)] +
-                    SegmentLayout::ring_offset(producer, consumer));
+    return at<Slot>(layout_.rings + SegmentLayout::ring_offset(producer, consumer, lane));
   }
   SupervisorTables& tables() const noexcept { return *at<SupervisorTables>(layout_.extension); }
   TaskRecord* records() const noexcept {
@@ -66,6 +65,9 @@ class Segment {
   /// Verifies memfd, seals, size, magic, layout version and identity, then maps read-only.
   /// Errors: ErrorCode::protocol (a liar or another version) naming what was found and expected.
   static Result<Segment> attach_party(UniqueFd fd, PartyId party, Incarnation incarnation);
+  /// The same for a descriptor that root kept, which was verified before it was: only the header is
+  /// looked at, because what verify_memfd() sees is sealed and cannot have changed.
+  static Result<Segment> attach_kept_party(UniqueFd fd, PartyId party, Incarnation incarnation);
   static Result<Segment> attach_supervisor(UniqueFd fd);
 
   const SegmentView& view() const noexcept { return view_; }

@@ -91,30 +91,46 @@ constexpr std::uint32_t ring_slots(PartyId producer, PartyId consumer) {
   return is_client(producer) || is_client(consumer) ? 1024 : 32;
 }
 
+constexpr std::uint64_t page_up(std::uint64_t bytes) {
+  return (bytes + 4095) & ~std::uint64_t{4095};
+}
+
 /// Where everything lies in a segment: a pure function of kind and owner, so a reader computes it
 /// and never believes an offset it was told.
 struct SegmentLayout {
-  std::uint64_t cursors = 0;   ///< CursorRow[parties_max]
-  std::uint64_t recorder = 0;  ///< FlightRecorder
-  std::uint64_t holds = 0;     ///< Hold[hold_count]
-  std::uint64_t regions = 0;   ///< Word[regions_max]
-  std::uint64_t rings[lanes_used] = {};
+  std::uint64_t cursors = 0;    ///< CursorRow[parties_max]
+  std::uint64_t recorder = 0;   ///< FlightRecorder
+  std::uint64_t holds = 0;      ///< Hold[hold_count]
+  std::uint64_t rings = 0;      ///< to each party its lanes, one behind the other
+  std::uint64_t regions = 0;    ///< Word[regions_max]
   std::uint64_t extension = 0;  ///< the supervisor's tables (shm/supervisor_data.hpp)
   std::uint64_t size_bytes = 0;
   std::uint32_t hold_count = 0;
 
-  /// Offset of the ring to `consumer` inside rings[lane].
-  static constexpr std::uint64_t ring_offset(PartyId producer, PartyId consumer) {
-    const std::uint64_t near = ring_slots(producer, 0);
-    const std::uint64_t before = consumer < first_client ? consumer : first_client;
-    const std::uint64_t clients_before = consumer < first_client ? 0 : consumer - first_client;
-    return (before * near + clients_before * ring_slots(producer, first_client)) * sizeof(Slot);
+  /// Offset behind `rings` of the ring to `consumer`. The one to the supervisor comes first, near
+  /// the header and the holds: what a party of a star touches costs it few pages, few page tables,
+  /// and whoever looks at it few page faults.
+  static constexpr std::uint64_t ring_offset(PartyId producer, PartyId consumer, Lane lane) {
+    const std::uint64_t near = lanes_bytes(ring_slots(producer, 0));
+    const std::uint64_t far = lanes_bytes(ring_slots(producer, first_client));
+    const std::uint64_t place = consumer == supervisor_party  ? 0
+                                : consumer < supervisor_party ? consumer + 1
+                                                              : consumer;
+    const std::uint64_t before = place < first_client ? place : first_client;
+    return before * near + (place - before) * far +
+           static_cast<unsigned>(lane) * ring_slots(producer, consumer) * sizeof(Slot);
+  }
+  static constexpr std::uint64_t rings_bytes(PartyId producer) {
+    return first_client * lanes_bytes(ring_slots(producer, 0)) +
+           clients_max * lanes_bytes(ring_slots(producer, first_client));
+  }
+
+ private:
+  /// All lanes of one link: whole pages.
+  static constexpr std::uint64_t lanes_bytes(std::uint32_t slots) {
+    return page_up(lanes_used * slots * sizeof(Slot));
   }
 };
-
-constexpr std::uint64_t page_up(std::uint64_t bytes) {
-  return (bytes + 4095) & ~std::uint64_t{4095};
-}
 
 constexpr SegmentLayout segment_layout(PartyId owner, std::uint32_t hold_count,
                                        std::uint64_t extension_bytes) {
@@ -123,14 +139,10 @@ constexpr SegmentLayout segment_layout(PartyId owner, std::uint32_t hold_count,
   at.cursors = 4096;
   at.recorder = at.cursors + page_up(sizeof(CursorRow) * parties_max);
   at.holds = at.recorder + page_up(sizeof(FlightRecorder));
-  at.regions = at.holds + page_up(sizeof(Hold) * hold_count);
-  std::uint64_t next = at.regions + page_up(sizeof(Word) * regions_max);
-  for (auto& lane : at.rings) {
-    lane = next;
-    next += page_up(SegmentLayout::ring_offset(owner, parties_max));
-  }
-  at.extension = next;
-  at.size_bytes = next + page_up(extension_bytes);
+  at.rings = at.holds + page_up(sizeof(Hold) * hold_count);
+  at.regions = at.rings + SegmentLayout::rings_bytes(owner);
+  at.extension = at.regions + page_up(sizeof(Word) * regions_max);
+  at.size_bytes = at.extension + page_up(extension_bytes);
   return at;
 }
 

@@ -141,7 +141,7 @@ void Agents::kill(Peer& agent, const std::string& why) {
     kill_reasons_[agent.id] = why;
     c_.events.add("agent_killed", {{"agent", agent.id}, {"reason", why}});
   }
-  if (agent.pidfd) pidfd_send_signal(agent.pidfd->native_handle(), SIGKILL);
+  if (const int pidfd = agent.pidfd_number(); pidfd >= 0) pidfd_send_signal(pidfd, SIGKILL);
 }
 
 void Agents::reaped(pid_t pid, int status) {
@@ -152,7 +152,7 @@ void Agents::reaped(pid_t pid, int status) {
     const PartyRow& row = c_.row(p);
     if (row.pid != pid || row.phase == stored(PartyPhase::none)) continue;
     // An old event (they are repeated to a new supervisor) may name a number that lives again.
-    if (agent.pidfd && !has_exited(agent.pidfd->native_handle())) continue;
+    if (const int pidfd = agent.pidfd_number(); pidfd >= 0 && !has_exited(pidfd)) continue;
     agent.exit_status = status;
     if (!agent.dead)
       died(agent);
@@ -350,7 +350,7 @@ void Agents::stop_all() {
   stopping_ = true;
   for (PartyId p = 0; p < agents_max; ++p) {
     Peer& agent = c_.peers[p];
-    if (agent.socket && !agent.dead)
+    if (!agent.dead)
       c_.send(agent, PartyMessage{PartyMessageKind::drain, p, c_.row(p).incarnation});
   }
 }
@@ -404,20 +404,17 @@ void Agents::adopt(const FdStore& fds) {
       continue;  // tick() starts it when its backoff is over
     }
     agent.dead = false;
-    if (const int pipe = fds.get(fd_key::log_pipe + p); pipe >= 0)
-      parties_.watch_log_pipe(agent, UniqueFd(pipe));
+    parties_.adopt_descriptors(agent, UniqueFd(socket), UniqueFd(pidfd),
+                               UniqueFd(fds.get(fd_key::log_pipe + p)));
     if (socket < 0) {
       died(agent);
       continue;
     }
-    parties_.watch_socket(agent, UniqueFd(socket));
-    if (pidfd >= 0) parties_.watch_pidfd(agent, UniqueFd(pidfd));
     const bool live = c_.roster(p) == RosterWord::make(RosterState::live, row.incarnation);
     if (live) {
       row.phase = stored(PartyPhase::live);
       tasks_.agent_up(agent, capabilities_[row.kind]);
     }
-    c_.send(agent, PartyMessage{PartyMessageKind::new_supervisor, p, row.incarnation, c_.epoch});
   }
 }
 

@@ -10,6 +10,7 @@
 
 #include <array>
 #include <deque>
+#include <list>
 #include <optional>
 
 #include "ipc/template_protocol.hpp"
@@ -49,7 +50,7 @@ class Agents {
   std::uint32_t alive() const;
 
   const CapabilitySet& capabilities(std::uint32_t kind) const { return capabilities_[kind]; }
-  const std::deque<nlohmann::json>& certificates(PartyId p) const { return certificates_[p]; }
+  const std::list<nlohmann::json>& certificates(PartyId p) const { return certificates_[p]; }
   std::string_view give_up_reason(PartyId p) const { return give_up_reasons_[p]; }
   void set_fatal(std::function<void(const Error&)> handler) { fatal_ = std::move(handler); }
 
@@ -91,7 +92,7 @@ class Agents {
   std::array<Template, templates_max> templates_;
   std::array<CapabilitySet, templates_max> capabilities_;
   std::array<RestartPolicyState, agents_max> restarts_;
-  std::array<std::deque<nlohmann::json>, agents_max> certificates_;
+  std::array<std::list<nlohmann::json>, agents_max> certificates_;
   std::array<std::string, agents_max> give_up_reasons_;
   std::array<std::string, agents_max> kill_reasons_;
   struct PendingSpawn {

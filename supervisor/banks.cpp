@@ -1,6 +1,7 @@
 #include "supervisor/banks.hpp"
 
 #include <algorithm>
+#include <bitset>
 
 #include "common/log.hpp"
 

@@ -117,18 +117,15 @@ void Clients::adopt(const FdStore& fds) {
     }
     const int socket = fds.get(fd_key::party_socket + p);
     const int pidfd = fds.get(fd_key::pidfd + p);
+    parties_.adopt_descriptors(client, UniqueFd(socket), UniqueFd(pidfd), UniqueFd());
     if (socket < 0) {
       gone(client);
       continue;
     }
-    parties_.watch_socket(client, UniqueFd(socket));
-    if (pidfd >= 0) parties_.watch_pidfd(client, UniqueFd(pidfd));
     if (c_.roster(p) == RosterWord::make(RosterState::live, row.incarnation)) {
       row.phase = stored(PartyPhase::live);
       tasks_.expect_repeat(client);
     }
-    c_.send(client, PartyMessage{PartyMessageKind::new_supervisor, p, row.incarnation, c_.epoch});
-    c_.ring(client);
   }
 }
 

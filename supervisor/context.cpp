@@ -5,19 +5,19 @@
 namespace micro_swarm {
 
 void SupervisorContext::flush(Peer& peer) {
-  while (!peer.outbox.empty()) {
+  while (!peer.outbox.empty() && !peer.waits_to_send) {
     const OutgoingMessage& out = peer.outbox.front();
     const int fd = out.fd.get();
     const auto sent =
         send_with_fds(peer.socket->native_handle(), std::as_bytes(std::span(&out.message, 1)),
                       {&fd, static_cast<std::size_t>(out.fd ? 1 : 0)});
     if (sent < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
-      // One wait at a time: the handler below comes back here.
-      if (peer.outbox.size() > 1) return;
+      peer.waits_to_send = true;
       peer.socket->async_wait(
           WatchedFd::wait_write,
           [this, &peer, incarnation = row(peer.id).incarnation](boost::system::error_code ec) {
             if (ec || !peer.socket || row(peer.id).incarnation != incarnation) return;
+            peer.waits_to_send = false;
             flush(peer);
           });
       return;
@@ -25,6 +25,16 @@ void SupervisorContext::flush(Peer& peer) {
     // Sent, or the party is gone (its death is reported by its pidfd): either way off the list.
     peer.outbox.pop_front();
   }
+}
+
+void SupervisorContext::map_kept_bell(Peer& peer) const {
+  const UniqueFd fd = std::move(peer.unwatched.bell);
+  if (!fd || peer.bell) return;
+  auto mapped = Mapping::map(fd.get(), bell_page_bytes, Mapping::Access::read_write);
+  if (mapped)
+    peer.bell = std::move(*mapped);
+  else
+    log::error("the bell of party {}: {}", peer.id, mapped.error().message);
 }
 
 }  // namespace micro_swarm

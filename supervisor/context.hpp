@@ -51,19 +51,23 @@ struct SupervisorContext {
     return load(tables().counters[static_cast<unsigned>(counter)]);
   }
   /// Queues a message to a party and tries to send at once; what does not fit goes when its socket
-  /// is writable. Order is kept.
+  /// is writable, or is watched at all. Order is kept.
   void send(Peer& peer, const PartyMessage& message, UniqueFd fd = {}) {
-    if (!peer.socket) return;
+    if (!peer.has_socket()) return;
     peer.outbox.push_back({message, std::move(fd)});
+    if (!peer.socket) return;
     flush(peer);
     if (is_client(peer.id)) ring(peer);  // one thread: it looks at its socket when its bell rings
   }
   void flush(Peer& peer);
   /// The party may sleep: something in our segment or a ring is new for it.
   void ring(Peer& peer) const {
+    if (!peer.bell && peer.unwatched.bell) map_kept_bell(peer);
     if (!peer.segment || !peer.bell) return;
     ring_bell(peer.segment.view().header().asleep, *bell_of(peer));
   }
+  /// Maps the bell of a life met again, once.
+  void map_kept_bell(Peer& peer) const;
   static BellPage* bell_of(const Peer& peer) {
     return reinterpret_cast<BellPage*>(peer.bell.data());
   }

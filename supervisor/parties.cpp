@@ -38,6 +38,7 @@ Result<UniqueFd> Parties::open_socket(Peer& peer, int predecessor_segment_fd,
 
 void Parties::watch_socket(Peer& peer, UniqueFd fd) {
   peer.socket.emplace(c_.io, fd.release());
+  peer.waits_to_send = false;
   read_socket(peer, c_.row(peer.id).incarnation);
 }
 
@@ -61,6 +62,7 @@ void Parties::wait_for_exit(Peer& peer, Incarnation incarnation) {
 }
 
 void Parties::watch_log_pipe(Peer& peer, UniqueFd fd) {
+  if (peer.unwatched.log_pipe) peer.log_pipe.emplace(c_.io, peer.unwatched.log_pipe.release());
   // The last words of the life before: a bounded number, its orphans may go on writing.
   for (int i = 0; i < 16 && peer.log_pipe && read_log_once(peer); ++i) {
   }
@@ -68,11 +70,44 @@ void Parties::watch_log_pipe(Peer& peer, UniqueFd fd) {
   read_log(peer);
 }
 
+void Parties::adopt_descriptors(Peer& peer, UniqueFd socket, UniqueFd pidfd, UniqueFd log_pipe) {
+  peer.unwatched.socket = std::move(socket);
+  peer.unwatched.pidfd = std::move(pidfd);
+  peer.unwatched.log_pipe = std::move(log_pipe);
+  if (!peer.unwatched.socket) return;
+  c_.send(peer, PartyMessage{PartyMessageKind::new_supervisor, peer.id, c_.row(peer.id).incarnation,
+                             c_.epoch});
+}
+
+bool Parties::watch_next_adopted() {
+  for (; next_adopted_ < parties_max; ++next_adopted_) {
+    Peer& peer = c_.peers[next_adopted_];
+    const Peer::Unwatched& kept = peer.unwatched;
+    if (!kept.socket && !kept.pidfd && !kept.log_pipe && !kept.bell) continue;
+    watch_adopted(peer);
+    return true;
+  }
+  return false;
+}
+
+void Parties::watch_adopted(Peer& peer) {
+  c_.map_kept_bell(peer);
+  Peer::Unwatched kept = std::move(peer.unwatched);
+  if (kept.log_pipe) watch_log_pipe(peer, std::move(kept.log_pipe));
+  if (kept.socket) watch_socket(peer, std::move(kept.socket));
+  if (kept.pidfd) watch_pidfd(peer, std::move(kept.pidfd));
+  if (!peer.socket) return;
+  c_.flush(peer);
+  if (is_client(peer.id)) c_.ring(peer);  // one thread: it looks at its socket when its bell rings
+}
+
 void Parties::close_sockets(Peer& peer) {
   peer.socket.reset();
+  peer.unwatched.socket.reset();
   c_.root.drop(fd_key::party_socket + peer.id);
-  if (peer.pidfd) {
+  if (peer.pidfd_number() >= 0) {
     peer.pidfd.reset();
+    peer.unwatched.pidfd.reset();
     c_.root.drop(fd_key::pidfd + peer.id);
   }
   peer.outbox.clear();
@@ -181,6 +216,7 @@ void Parties::publish(Peer& peer, Segment segment, Mapping bell) {
   // new life sends nothing before it sees the roster, so doing this twice is the same.
   peer.segment = std::move(segment);
   peer.bell = std::move(bell);
+  peer.unwatched.bell.reset();
   const SegmentView& view = peer.segment.view();
   for (const Lane lane : {Lane::data, Lane::release})
     store(c_.segment.cursor(peer.id, lane), Cursor::make(incarnation, 0).word);
@@ -222,16 +258,11 @@ void Parties::link_rings(Peer& peer) {
   peer.release_out = writer(Lane::release);
 }
 
-Result<void> Parties::adopt_live(Peer& peer, UniqueFd segment_fd, UniqueFd bell_fd) {
+Result<void> Parties::adopt_live(Peer& peer, UniqueFd segment_fd) {
   auto segment =
-      Segment::attach_party(std::move(segment_fd), peer.id, c_.roster(peer.id).incarnation());
+      Segment::attach_kept_party(std::move(segment_fd), peer.id, c_.roster(peer.id).incarnation());
   if (!segment) return segment.error();
   peer.segment = std::move(*segment);
-  if (bell_fd) {
-    auto bell = Mapping::map(bell_fd.get(), bell_page_bytes, Mapping::Access::read_write);
-    if (!bell) return bell.error();
-    peer.bell = std::move(*bell);
-  }
   link_rings(peer);
   peer.linked = true;
   peer.progress_seen = load(peer.segment.view().header().progress);

@@ -32,11 +32,22 @@ class Parties {
   void watch_socket(Peer& peer, UniqueFd fd);
   void watch_pidfd(Peer& peer, UniqueFd fd);
   void watch_log_pipe(Peer& peer, UniqueFd fd);
+
+  /// A new supervisor meets a life again: its descriptors (any may be missing) are kept until
+  /// watch_adopted(), because to watch them takes several system calls each, for hundreds of
+  /// parties, and work need not wait for it. Greets the party; that waits in the outbox too.
+  /// Until then a death of the party is not noticed; like one a moment later it is found in the
+  /// descriptors then, and what was dispatched meanwhile runs elsewhere.
+  void adopt_descriptors(Peer& peer, UniqueFd socket, UniqueFd pidfd, UniqueFd log_pipe);
+  /// Watches what was kept of one more party. False: there is none left.
+  bool watch_next_adopted();
+  void watch_adopted(Peer& peer);
+
   /// Forgets the descriptors of a life that is over; its mapping stays for recovery.
   void close_sockets(Peer& peer);
 
   /// A new supervisor meets a life that the roster calls live.
-  Result<void> adopt_live(Peer& peer, UniqueFd segment_fd, UniqueFd bell_fd);
+  Result<void> adopt_live(Peer& peer, UniqueFd segment_fd);
 
   std::string label(const Peer& peer) const;
 
@@ -54,6 +65,7 @@ class Parties {
   SupervisorContext& c_;
   Banks& banks_;
   Listener on_;
+  PartyId next_adopted_ = 0;
 };
 
 }  // namespace micro_swarm

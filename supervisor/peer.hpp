@@ -4,11 +4,11 @@
 // ring ends, and how it seems to be. All of it can be made anew from root's fd store and the
 // tables.
 
-#include <bitset>
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <cstdint>
-#include <deque>
+#include <list>
 #include <optional>
+#include <vector>
 
 #include "ipc/bell.hpp"
 #include "ipc/party_protocol.hpp"
@@ -23,6 +23,24 @@ using WatchedFd = boost::asio::posix::stream_descriptor;
 struct OutgoingMessage {
   PartyMessage message;
   UniqueFd fd;  ///< sent beside it, if any
+};
+
+/// Numbers of banks. As large as its highest member: there is one for each of hundreds of parties,
+/// and a new supervisor makes them all before it does anything else.
+class BankSet {
+ public:
+  bool test(std::uint32_t bank) const { return bank < bits_.size() && bits_[bank]; }
+  void set(std::uint32_t bank) {
+    if (bank >= bits_.size()) bits_.resize(bank + 1);
+    bits_[bank] = true;
+  }
+  void reset(std::uint32_t bank) {
+    if (bank < bits_.size()) bits_[bank] = false;
+  }
+  void reset() { bits_.clear(); }
+
+ private:
+  std::vector<bool> bits_;
 };
 
 struct Peer {
@@ -41,8 +59,15 @@ struct Peer {
   std::optional<WatchedFd> pidfd;
   std::optional<WatchedFd> log_pipe;
   std::string log_tail;  ///< an unfinished line
-  std::deque<OutgoingMessage> outbox;
-  std::bitset<banks_max> banks_sent;
+  std::list<OutgoingMessage> outbox;
+  bool waits_to_send = false;  ///< for room in the socket; the outbox goes on then
+  /// Of a life met again by a new supervisor, which works first and watches later
+  /// (Parties::watch_adopted); until then messages wait in the outbox.
+  struct Unwatched {
+    UniqueFd socket, pidfd, log_pipe;
+    UniqueFd bell;  ///< not mapped yet either (SupervisorContext::map_kept_bell)
+  } unwatched;
+  BankSet banks_sent;
 
   // Health of the life that is live.
   std::uint64_t progress_seen = 0;
@@ -63,6 +88,9 @@ struct Peer {
 
   /// Nothing that comes home to it is unread.
   bool has_read_releases() { return !linked || release_out.consumed() == release_out.sent(); }
+  bool has_socket() const { return socket || unwatched.socket; }
+  /// -1 = none
+  int pidfd_number() { return pidfd ? pidfd->native_handle() : unwatched.pidfd.get(); }
   bool has_message() const { return linked && (data_in.ready() || release_in.ready()); }
 };
 

@@ -9,7 +9,7 @@
 // doubles the delay, up to the maximum. More than `intensity` restarts within `period_ms`: give up.
 
 #include <cstdint>
-#include <deque>
+#include <list>
 
 #include "common/config.hpp"
 
@@ -36,7 +36,7 @@ class RestartPolicyState {
   std::uint32_t early_deaths() const { return early_deaths_; }
 
  private:
-  std::deque<std::uint64_t> restarts_ns_;
+  std::list<std::uint64_t> restarts_ns_;
   std::uint32_t early_deaths_ = 0;
 };
 

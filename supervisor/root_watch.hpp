@@ -44,18 +44,25 @@ class HangWatch {
 };
 
 /// At most `restarts_max` restarts within any `period_ms` (OTP's intensity and period). Allocates
-/// when made, never after.
+/// when made, never after; what it has not used yet is not touched, because root is forked and a
+/// page that exists costs every fork.
 class RestartCap {
  public:
   RestartCap(std::uint32_t restarts_max, std::uint32_t period_ms)
-      : period_ns_(std::uint64_t{period_ms} * 1'000'000), times_ns_(restarts_max) {}
+      : period_ns_(std::uint64_t{period_ms} * 1'000'000), restarts_max_(restarts_max) {
+    times_ns_.reserve(restarts_max);
+  }
 
   /// Counts one restart at `now_ns`. False: it would be one too many; nothing is counted.
   bool allow(std::uint64_t now_ns) {
-    if (times_ns_.empty()) return false;
-    std::uint64_t& oldest = times_ns_[count_ % times_ns_.size()];
-    if (count_ >= times_ns_.size() && now_ns - oldest < period_ns_) return false;
-    oldest = now_ns;
+    if (restarts_max_ == 0) return false;
+    if (count_ < restarts_max_) {
+      times_ns_.push_back(now_ns);
+    } else {
+      std::uint64_t& oldest = times_ns_[count_ % restarts_max_];
+      if (now_ns - oldest < period_ns_) return false;
+      oldest = now_ns;
+    }
     ++count_;
     return true;
   }
@@ -63,7 +70,8 @@ class RestartCap {
 
  private:
   std::uint64_t period_ns_;
-  std::vector<std::uint64_t> times_ns_;  ///< ring of the last restarts_max restarts
+  std::size_t restarts_max_;
+  std::vector<std::uint64_t> times_ns_;  ///< ring of the last restarts_max_ restarts
   std::uint64_t count_ = 0;
 };
 

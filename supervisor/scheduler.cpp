@@ -2,8 +2,14 @@
 
 #include <algorithm>
 #include <cassert>
+#include <new>
 
 namespace micro_swarm {
+
+Scheduler::Nodes::Nodes(std::uint32_t count)
+    : nodes_(static_cast<Node*>(std::calloc(count, sizeof(Node)))) {
+  if (!nodes_) throw std::bad_alloc();
+}
 
 Scheduler::Scheduler(std::uint32_t task_slots, std::uint32_t credit_per_agent)
     : credit_(credit_per_agent), nodes_(task_slots) {}

@@ -14,9 +14,12 @@
 #include <array>
 #include <bitset>
 #include <cstdint>
+#include <cstdlib>
 #include <limits>
+#include <memory>
 #include <optional>
 #include <queue>
+#include <type_traits>
 #include <vector>
 
 #include "common/ids.hpp"
@@ -76,14 +79,28 @@ class Scheduler {
   static constexpr std::uint32_t none = std::numeric_limits<std::uint32_t>::max();
 
   struct Node {  // one per record slot; in at most one queue
-    TaskId task = 0;
-    std::uint32_t next = none;
-    std::uint32_t previous = none;
-    std::uint64_t arrival = 0;
-    std::uint64_t deadline_ns = 0;
-    std::uint16_t capability = 0;
-    Priority priority = Priority::normal;
-    bool queued = false;
+    TaskId task;
+    std::uint32_t next;      ///< of the queue it is in, if any
+    std::uint32_t previous;  ///< likewise
+    std::uint64_t arrival;
+    std::uint64_t deadline_ns;
+    std::uint16_t capability;
+    Priority priority;
+    bool queued;
+  };
+  static_assert(std::is_trivial_v<Node>);
+  /// All zero, and no page of it exists before it is used: a supervisor that takes over thousands
+  /// of ended tasks has work for a few of them.
+  class Nodes {
+   public:
+    explicit Nodes(std::uint32_t count);
+    Node& operator[](std::uint32_t slot) const { return nodes_[slot]; }
+
+   private:
+    struct Free {
+      void operator()(Node* nodes) const noexcept { std::free(nodes); }
+    };
+    std::unique_ptr<Node[], Free> nodes_;
   };
   struct Queue {
     std::uint32_t head = none;
@@ -115,7 +132,7 @@ class Scheduler {
   std::uint32_t credit_;
   std::uint32_t ready_ = 0;
   std::uint64_t arrivals_ = 0;
-  std::vector<Node> nodes_;
+  Nodes nodes_;
   std::array<std::array<Queue, priorities>, capabilities_max> queues_;
   std::array<Agent, agents_max> agents_;
   std::array<std::uint32_t, capabilities_max> able_{};  // live agents

@@ -84,6 +84,7 @@ void Succession::become_heir(Peer& peer) {
     if (load(hold.token) != 0) tokens_.release(hold);
   peer.segment = Segment();
   peer.bell = Mapping();
+  peer.unwatched.bell.reset();
   c_.root.drop(fd_key::segment + p);
   c_.root.drop(fd_key::bell + p);
   c_.root.drop(fd_key::pending_segment + p);

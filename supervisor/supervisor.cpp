@@ -22,6 +22,7 @@ constexpr std::uint32_t messages_per_look = 32;
 constexpr int results_evicted_at_once = 16;
 constexpr std::uint32_t quiet_rounds_until_cold = 1024;
 constexpr std::uint32_t rounds_between_full_looks = 256;
+constexpr std::uint32_t rounds_between_settling = 16;
 constexpr std::uint32_t own_bell_key = fd_key::bell + supervisor_party;
 }  // namespace
 
@@ -102,17 +103,14 @@ void Supervisor::attach_known_parties() {
     UniqueFd segment = copy(fd_key::segment);
     UniqueFd pending = copy(fd_key::pending_segment);
     // The roster may name the life whose segment was not moved to its final key yet.
-    Result<void> attached = segment ? parties_.adopt_live(peer, std::move(segment), {})
+    Result<void> attached = segment ? parties_.adopt_live(peer, std::move(segment))
                                     : Result<void>(Error{ErrorCode::not_found, "no segment", 0});
-    if (!attached && pending) attached = parties_.adopt_live(peer, std::move(pending), {});
+    if (!attached && pending) attached = parties_.adopt_live(peer, std::move(pending));
     if (!attached) {
       log::error("{}: {}", parties_.label(peer), attached.error().message);
       continue;
     }
-    if (bell)
-      if (auto mapped = Mapping::map(bell.get(), bell_page_bytes, Mapping::Access::read_write);
-          mapped)
-        peer.bell = std::move(*mapped);
+    peer.unwatched.bell = std::move(bell);
     const PartyRow& row = c_.row(p);
     peer.linked = c_.roster(p).incarnation() == row.incarnation &&
                   row.phase != stored(PartyPhase::succeeding);
@@ -130,16 +128,24 @@ void Supervisor::adopt() {
   clients_.adopt(boot_.fds);
   for (const RootEvent& event : boot_.recent_events) handle_root_event(event);
   if (load(c_.tables().accepting) == 0) begin_drain(false);  // the old one was draining
-  agents_.tick(now_ns());
   look_at_all();
-  c_.events.add("supervisor_adopted", {{"epoch", c_.epoch},
-                                       {"tasks_unfinished", tasks_.unfinished()},
-                                       {"adoption_us", (now_ns() - start_ns) / 1000}});
+  adoption_us_ = (now_ns() - start_ns) / 1000;
 }
 
-void Supervisor::run() {
-  watch_root();
-  watch_bell();
+/// What work need not wait for, a little at a time: descriptors to watch, clients of the control
+/// socket, which have been queueing since the last supervisor. Dying in between leaves nothing: all
+/// of it is only in this process. False: nothing is left to do.
+bool Supervisor::settle_in() {
+  if (parties_.watch_next_adopted()) return true;
+  if (boot_.epoch > 1)
+    c_.events.add("supervisor_adopted", {{"epoch", c_.epoch},
+                                         {"tasks_unfinished", tasks_.unfinished()},
+                                         {"adoption_us", adoption_us_}});
+  open_control();
+  return false;
+}
+
+void Supervisor::open_control() {
   verbs_ =
       std::make_unique<ControlVerbs>(ControlVerbs::Parts{c_, banks_, tasks_, agents_, clients_},
                                      [this](bool at_once) { begin_drain(at_once); });
@@ -150,8 +156,13 @@ void Supervisor::run() {
       });
   verbs_->set_server(control_.get());
   control_->start();
-  if (boot_.drain_requested) begin_drain(false);
   log::info("supervisor {} of swarm {} is up", c_.epoch, c_.config.swarm.name);
+}
+
+void Supervisor::run() {
+  watch_root();
+  watch_bell();
+  if (boot_.drain_requested) begin_drain(false);
 
   std::uint64_t last_work_ns = now_ns();
   std::uint64_t last_io_ns = 0;
@@ -163,6 +174,10 @@ void Supervisor::run() {
       poll_io();
       last_io_ns = now;
       if (now >= next_tick_ns_) tick(now_ns());
+    }
+    if (!settled_in_ && (!worked || round % rounds_between_settling == 0)) {
+      settled_in_ = !settle_in();
+      worked = true;
     }
     if (worked) {
       last_work_ns = now;

@@ -31,6 +31,8 @@ class Supervisor {
   void start();
   void adopt();
   void attach_known_parties();
+  bool settle_in();
+  void open_control();
   bool pump();
   bool look_at_all();
   void poll_io();
@@ -57,6 +59,8 @@ class Supervisor {
   std::unique_ptr<ControlServer> control_;
   std::optional<WatchedFd> root_socket_;
   std::optional<WatchedFd> bell_;
+  bool settled_in_ = false;
+  std::uint64_t adoption_us_ = 0;
   std::vector<PartyId> hot_;
   bool blocked_ = false;
   std::uint64_t next_tick_ns_ = 0;

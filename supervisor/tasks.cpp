@@ -161,9 +161,9 @@ bool Tasks::refuse(Peer& client, const SlotBody& body, MessageInHand in_hand, Er
 std::optional<std::uint32_t> Tasks::slot_for_new() {
   if (free_.empty()) {
     // The oldest ended task whose tokens are all home gives its record up.
-    for (std::size_t tries = std::min<std::size_t>(over_.size(), 64); tries != 0; --tries) {
-      const std::uint32_t slot = over_.front();
-      over_.pop_front();
+    for (std::size_t tries = std::min<std::size_t>(over_before_.size() + over_.size(), 64);
+         tries != 0; --tries) {
+      const std::uint32_t slot = take_oldest_over();
       TaskRecord& record = records_[slot];
       if (!pins_.contains(slot) && load(result_hold(slot).token) != 0 &&
           tokens_.release(result_hold(slot)))
@@ -185,7 +185,27 @@ std::optional<std::uint32_t> Tasks::slot_for_new() {
   return slot;
 }
 
+std::uint32_t Tasks::take_oldest_over() {
+  std::uint32_t slot = 0;
+  if (!over_before_.empty()) {
+    slot = over_before_.front().second;
+    std::pop_heap(over_before_.begin(), over_before_.end(), std::greater<>());
+    over_before_.pop_back();
+  } else {
+    slot = over_.front();
+    over_.pop_front();
+  }
+  return slot;
+}
+
+void Tasks::sort_over() {
+  std::sort(over_before_.begin(), over_before_.end(), std::greater<>());
+  for (const auto& [at, slot] : over_before_) over_.push_front(slot);
+  over_before_.clear();
+}
+
 bool Tasks::evict_one_result() {
+  sort_over();
   for (const std::uint32_t slot : over_) {
     if (load(result_hold(slot).token) == 0 || pins_.contains(slot)) continue;
     if (tokens_.release(result_hold(slot))) c_.count(Counter::results_evicted);
@@ -391,7 +411,7 @@ void Tasks::notify(std::uint32_t slot) {
       notices_.push_back(slot);
       return;
     }
-    c_.count(Counter::results_delivered);
+  c_.count(Counter::results_delivered);
     c_.ring(client);
   }
   record.notified = 1;
@@ -470,8 +490,8 @@ void Tasks::retry() {
 
 void Tasks::adopt() {
   by_state_.fill(0);
+  over_before_.reserve(capacity_);
   std::vector<std::pair<std::uint64_t, std::uint32_t>> ready;
-  std::vector<std::pair<std::uint64_t, std::uint32_t>> over;
   for (std::uint32_t slot = capacity_; slot-- > 0;) {
     TaskRecord& record = records_[slot];
     TaskWord word = word_of(record);
@@ -484,7 +504,7 @@ void Tasks::adopt() {
       free_.push_back(slot);
       continue;
     }
-    if (record.checksum != request_checksum(record.request) && !is_terminal(word.state())) {
+    if (!is_terminal(word.state()) && record.checksum != request_checksum(record.request)) {
       // One bad record must not loop supervisors: nothing in it is believed.
       record.notified = 1;
       end_task(record, TaskState::dead_letter, now_ns());
@@ -521,7 +541,7 @@ void Tasks::adopt() {
             c_.peers[record.request.client].data_out.sent() >= record.notice_sequence)
           record.notified = 1;  // it was published; the store that says so was missing
         if (record.notified != 0) {
-          over.emplace_back(record.finished_ns, slot);
+          over_before_.emplace_back(record.finished_ns, slot);
           break;
         }
         // Not published: its place in the ring may soon be another notice's, which must not pass
@@ -534,8 +554,7 @@ void Tasks::adopt() {
       }
     }
   }
-  std::sort(over.begin(), over.end());
-  for (const auto& [at, slot] : over) over_.push_back(slot);
+  std::make_heap(over_before_.begin(), over_before_.end(), std::greater<>());
   std::sort(ready.begin(), ready.end());
   for (const auto& [at, slot] : ready) make_ready(slot);
 }

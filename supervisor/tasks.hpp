@@ -3,6 +3,7 @@
 // The shell around the task records and the scheduler: what submissions, answers, deaths and
 // cancels do. The records are the truth; everything else here is made anew from them.
 
+#include <bitset>
 #include <deque>
 #include <functional>
 #include <nlohmann/json.hpp>
@@ -85,6 +86,8 @@ class Tasks {
   bool refuse(Peer& client, const SlotBody& body, MessageInHand in_hand, ErrorCode why,
               std::uint32_t retry_after_ms);
   std::optional<std::uint32_t> slot_for_new();
+  std::uint32_t take_oldest_over();
+  void sort_over();
   void set_state_counts(TaskState from, TaskState to);
   /// `now` matters to ticks only.
   void schedule(const SchedulerEvent& event, std::uint64_t now = 0);
@@ -107,6 +110,9 @@ class Tasks {
   bool running_actions_ = false;
   std::vector<std::uint32_t> free_;
   std::deque<std::uint32_t> over_;  ///< terminal and notified, oldest first: what may be recycled
+  /// Those that were so when we took over, none younger than any in over_: a heap, the oldest on
+  /// top, because sorting thousands would stand between a supervisor's death and the next work.
+  std::vector<std::pair<std::uint64_t, std::uint32_t>> over_before_;
   std::vector<std::uint32_t> notices_;  ///< terminal, their client's ring was full
   std::array<std::vector<std::uint32_t>, agents_max> running_;
   std::array<CapabilitySet, agents_max> capabilities_;

@@ -19,9 +19,9 @@ class TouchedPages {
   explicit TouchedPages(PartyId owner) : owner_(owner), layout_(party_layout(owner)) {}
 
   void add_link(PartyId peer) {
-    const std::uint64_t ring = SegmentLayout::ring_offset(owner_, peer);
-    for (const std::uint64_t lane : layout_.rings)
-      touch(lane + ring, ring_slots(owner_, peer) * sizeof(Slot));
+    for (const Lane lane : {Lane::data, Lane::release})
+      touch(layout_.rings + SegmentLayout::ring_offset(owner_, peer, lane),
+            ring_slots(owner_, peer) * sizeof(Slot));
     touch(layout_.cursors + peer * sizeof(CursorRow), sizeof(CursorRow));
   }
 

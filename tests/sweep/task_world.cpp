@@ -45,7 +45,7 @@ Brain::Brain(const Config& config, SegmentView segment, int agent_fd, int client
       succession_(std::make_unique<Succession>(*context_, *banks_, *tasks_, *tokens_)) {
   Parties parties(*context_, *banks_);
   const auto attach = [&](PartyId p, int fd) {
-    const auto adopted = parties.adopt_live(context_->peers[p], value_of(duplicate(fd)), {});
+    const auto adopted = parties.adopt_live(context_->peers[p], value_of(duplicate(fd)));
     BOOST_REQUIRE_MESSAGE(adopted.has_value(), adopted.error().message);
   };
   attach(agent_party, agent_fd);
