@@ -124,7 +124,7 @@ void Clients::adopt(const FdStore& fds) {
     }
     if (c_.roster(p) == RosterWord::make(RosterState::live, row.incarnation)) {
       row.phase = stored(PartyPhase::live);
-      tasks_.expect_repeat(client);
+      tasks_.client_adopted(client);
     }
   }
 }

@@ -8,10 +8,10 @@ void SupervisorContext::flush(Peer& peer) {
   while (!peer.outbox.empty() && !peer.waits_to_send) {
     const OutgoingMessage& out = peer.outbox.front();
     const int fd = out.fd.get();
-    const auto sent =
-        send_with_fds(peer.socket->native_handle(), std::as_bytes(std::span(&out.message, 1)),
-                      {&fd, static_cast<std::size_t>(out.fd ? 1 : 0)});
+    const auto sent = send_with_fds(peer.socket_number(), std::as_bytes(std::span(&out.message, 1)),
+                                    {&fd, static_cast<std::size_t>(out.fd ? 1 : 0)});
     if (sent < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
+      if (!peer.socket) return;  // goes on when it is watched
       peer.waits_to_send = true;
       peer.socket->async_wait(
           WatchedFd::wait_write,

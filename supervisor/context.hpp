@@ -50,12 +50,12 @@ struct SupervisorContext {
   std::uint64_t counter(Counter counter) const {
     return load(tables().counters[static_cast<unsigned>(counter)]);
   }
-  /// Queues a message to a party and tries to send at once; what does not fit goes when its socket
-  /// is writable, or is watched at all. Order is kept.
+  /// Queues a message to a party and tries to send at once, whether its socket is watched yet or
+  /// not: what a dispatch needs must be on its way before the dispatch is. What does not fit goes
+  /// when the socket is writable. Order is kept.
   void send(Peer& peer, const PartyMessage& message, UniqueFd fd = {}) {
     if (!peer.has_socket()) return;
     peer.outbox.push_back({message, std::move(fd)});
-    if (!peer.socket) return;
     flush(peer);
     if (is_client(peer.id)) ring(peer);  // one thread: it looks at its socket when its bell rings
   }

@@ -74,9 +74,6 @@ void Parties::adopt_descriptors(Peer& peer, UniqueFd socket, UniqueFd pidfd, Uni
   peer.unwatched.socket = std::move(socket);
   peer.unwatched.pidfd = std::move(pidfd);
   peer.unwatched.log_pipe = std::move(log_pipe);
-  if (!peer.unwatched.socket) return;
-  c_.send(peer, PartyMessage{PartyMessageKind::new_supervisor, peer.id, c_.row(peer.id).incarnation,
-                             c_.epoch});
 }
 
 bool Parties::watch_next_adopted() {
@@ -94,11 +91,11 @@ void Parties::watch_adopted(Peer& peer) {
   c_.map_kept_bell(peer);
   Peer::Unwatched kept = std::move(peer.unwatched);
   if (kept.log_pipe) watch_log_pipe(peer, std::move(kept.log_pipe));
-  if (kept.socket) watch_socket(peer, std::move(kept.socket));
   if (kept.pidfd) watch_pidfd(peer, std::move(kept.pidfd));
-  if (!peer.socket) return;
-  c_.flush(peer);
-  if (is_client(peer.id)) c_.ring(peer);  // one thread: it looks at its socket when its bell rings
+  if (!kept.socket) return;
+  watch_socket(peer, std::move(kept.socket));
+  c_.send(peer, PartyMessage{PartyMessageKind::new_supervisor, peer.id, c_.row(peer.id).incarnation,
+                             c_.epoch});
 }
 
 void Parties::close_sockets(Peer& peer) {

@@ -35,9 +35,9 @@ class Parties {
 
   /// A new supervisor meets a life again: its descriptors (any may be missing) are kept until
   /// watch_adopted(), because to watch them takes several system calls each, for hundreds of
-  /// parties, and work need not wait for it. Greets the party; that waits in the outbox too.
-  /// Until then a death of the party is not noticed; like one a moment later it is found in the
-  /// descriptors then, and what was dispatched meanwhile runs elsewhere.
+  /// parties, and work need not wait for it. The party is greeted then, too. Until then a death of
+  /// the party is not noticed; like one a moment later it is found in the descriptors, and what
+  /// was dispatched meanwhile runs elsewhere.
   void adopt_descriptors(Peer& peer, UniqueFd socket, UniqueFd pidfd, UniqueFd log_pipe);
   /// Watches what was kept of one more party. False: there is none left.
   bool watch_next_adopted();

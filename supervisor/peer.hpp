@@ -62,7 +62,7 @@ struct Peer {
   std::list<OutgoingMessage> outbox;
   bool waits_to_send = false;  ///< for room in the socket; the outbox goes on then
   /// Of a life met again by a new supervisor, which works first and watches later
-  /// (Parties::watch_adopted); until then messages wait in the outbox.
+  /// (Parties::watch_adopted).
   struct Unwatched {
     UniqueFd socket, pidfd, log_pipe;
     UniqueFd bell;  ///< not mapped yet either (SupervisorContext::map_kept_bell)
@@ -90,6 +90,7 @@ struct Peer {
   bool has_read_releases() { return !linked || release_out.consumed() == release_out.sent(); }
   bool has_socket() const { return socket || unwatched.socket; }
   /// -1 = none
+  int socket_number() { return socket ? socket->native_handle() : unwatched.socket.get(); }
   int pidfd_number() { return pidfd ? pidfd->native_handle() : unwatched.pidfd.get(); }
   bool has_message() const { return linked && (data_in.ready() || release_in.ready()); }
 };

@@ -276,6 +276,10 @@ void Tasks::agent_up(Peer& agent, const CapabilitySet& capabilities) {
                          make_task_id(slot, word_of(records_[slot]).generation()), agent.id};
     event.deadline_ns = deadline_of(records_[slot]);
     schedule(event);
+    // The supervisor that dispatched it may have died with the bank's message still in its outbox:
+    // the agent would wait for that memory for ever.
+    const Token payload{records_[slot].request.payload_token};
+    if (payload) banks_.show_to(agent, bank_of(payload.region()));
   }
   SchedulerEvent event{SchedulerEvent::Kind::agent_up, 0, agent.id};
   event.capabilities = &capabilities_[agent.id];
@@ -411,7 +415,7 @@ void Tasks::notify(std::uint32_t slot) {
       notices_.push_back(slot);
       return;
     }
-  c_.count(Counter::results_delivered);
+    c_.count(Counter::results_delivered);
     c_.ring(client);
   }
   record.notified = 1;
@@ -527,9 +531,6 @@ void Tasks::adopt() {
         if (agent.linked && !agent.dead &&
             c_.row(agent.id).incarnation == record.dispatch_incarnation &&
             redo_dispatch(record, slot, agent.data_out)) {
-          agent.banks_sent.reset();
-          const Token payload{record.request.payload_token};
-          if (payload) banks_.show_to(agent, bank_of(payload.region()));
           c_.count(Counter::dispatches_redone);
           c_.ring(agent);
         }
@@ -557,6 +558,19 @@ void Tasks::adopt() {
   std::make_heap(over_before_.begin(), over_before_.end(), std::greater<>());
   std::sort(ready.begin(), ready.end());
   for (const auto& [at, slot] : ready) make_ready(slot);
+}
+
+void Tasks::client_adopted(Peer& client) {
+  repeat_possible_.set(client.id);
+  // As in agent_up(): a result may have been published whose bank's message was not sent any more.
+  const std::uint64_t slots = ring_slots(supervisor_party, client.id);
+  const std::uint64_t sent = client.data_out.sent();
+  const std::uint64_t unread = std::min(sent - client.data_out.consumed(), slots);
+  const Slot* ring = c_.segment.ring(supervisor_party, client.id, Lane::data);
+  for (std::uint64_t sequence = sent - unread + 1; sequence <= sent; ++sequence) {
+    const Token token{ring[(sequence - 1) % slots].body.token};
+    if (token && token.well_formed()) banks_.show_to(client, bank_of(token.region()));
+  }
 }
 
 // ---- for the control socket ----

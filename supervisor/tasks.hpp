@@ -54,8 +54,9 @@ class Tasks {
 
   // New supervisor.
   void adopt();
-  /// Only this client's next message can be one that is on record already.
-  void expect_repeat(const Peer& client) { repeat_possible_.set(client.id); }
+  /// This client's next message, and no other, can be one that is on record already; and it may
+  /// lack the memory of results it has not read yet.
+  void client_adopted(Peer& client);
 
   // For the control socket.
   TaskRecord* find(TaskId id);

@@ -8,6 +8,7 @@
 #include <cstring>
 #include <set>
 
+#include "common/clock.hpp"
 #include "tests/fault_swarm.hpp"
 
 namespace micro_swarm::testing {
@@ -124,20 +125,61 @@ BOOST_AUTO_TEST_CASE(a_supervisor_in_an_endless_loop_is_replaced) {
       "made no progress for 500 ms");
 }
 
-BOOST_AUTO_TEST_CASE(supervisors_in_a_row_are_replaced) {
-  FaultSwarm swarm(toml);
-  BOOST_REQUIRE(swarm.wait_for_live(3));
+/// The supervisor of now, as the kernel sees it: it answers requests only when it has settled in.
+/// 0 = there is none just now.
+pid_t supervisor_seen(const FaultSwarm& swarm) {
+  for (const pid_t child : children_of(swarm.root()))
+    if (command_name(child) == "ms-supervisor") return child;
+  return 0;
+}
+
+/// Each of them dies `delay_ns(i)` after it was seen, most before they have watched every agent
+/// again. Agents and tasks must not notice, and the last one must hear of a death as ever.
+template <class Delay>
+void check_in_a_row(unsigned agents_count, unsigned deaths, Delay&& delay_ns) {
+  FaultSwarm swarm("[swarm]\nagents = " + std::to_string(agents_count) +
+                   "\n[supervision]\nsupervisor_restarts_max = 1000\n");
+  BOOST_REQUIRE(swarm.wait_for_live(agents_count));
   const auto agents = swarm.agents();
+  swarm.remember_all();
   TaskClient client(swarm);
-  for (unsigned epoch = 1; epoch <= 8; ++epoch) {
-    const auto number = client.submit("sleep", "10");
-    // Mostly in the middle of the adoption before.
-    ::kill(swarm.supervisor(), SIGKILL);
-    BOOST_TEST(client.result_of(number).is_done());
+  const std::string large(100'000, 'x');
+  std::map<std::uint64_t, std::string> expected;
+  pid_t before = 0;
+  for (unsigned i = 0; i < deaths; ++i) {
+    expected.emplace(client.submit("sleep", "10"), "");
+    expected.emplace(client.submit("echo", large), large);
+    pid_t victim = 0;
+    while (victim == 0 || victim == before) victim = supervisor_seen(swarm);
+    const std::uint64_t until_ns = now_ns() + delay_ns(i);
+    while (now_ns() < until_ns) {
+    }
+    swarm.remember(victim);
+    BOOST_REQUIRE_EQUAL(::kill(victim, SIGKILL), 0);
+    before = victim;
   }
-  swarm.wait_for_epoch(9);
+  for (const auto& [number, text] : expected) {
+    const TaskResult result = client.result_of(number);
+    BOOST_TEST(result.is_done());
+    BOOST_TEST(result.attempts() == 1u);
+    BOOST_TEST((result.text() == text));
+  }
+  swarm.wait_for_epoch(deaths + 1);
+  BOOST_TEST(client.client().doubled_results() == 0u);
   BOOST_TEST(swarm.agents() == agents, boost::test_tools::per_element());
+  BOOST_TEST(swarm.status().at("counters").at("agents_died") == 0);
+  BOOST_REQUIRE_EQUAL(::kill(agents.back(), SIGKILL), 0);
+  static_cast<void>(swarm.certificate(static_cast<PartyId>(agents_count - 1)));
+  BOOST_TEST(swarm.wait_for_live(agents_count));
   swarm.finish();
+}
+
+BOOST_AUTO_TEST_CASE(supervisors_in_a_row_are_replaced) {
+  check_in_a_row(3, 8, [](unsigned i) { return i * ns_per_ms; });
+}
+
+BOOST_AUTO_TEST_CASE(supervisors_that_die_while_they_settle_in_are_replaced) {
+  check_in_a_row(48, 40, [](unsigned i) { return i * 100'000; });
 }
 
 BOOST_AUTO_TEST_CASE(too_many_deaths_of_supervisors_end_the_swarm_with_code_4) {

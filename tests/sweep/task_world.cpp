@@ -58,7 +58,7 @@ void Brain::adopt() {
   tasks_->adopt();
   for (Hold* hold : carried) tokens_->release(*hold);
   agent_up();
-  tasks_->expect_repeat(client());
+  tasks_->client_adopted(client());
 }
 
 void Brain::agent_up() {
