@@ -25,7 +25,7 @@ void use_binary_beside_this_program() {
 
 std::string swarm_toml(const std::string& tables) {
   return "[log]\nlevel = \"warn\"\n"
-         "[supervision]\nintensity = 1000000\nsupervisor_restarts_max = 1000000\n"
+         "[supervision]\nintensity = 1000000\nsupervisor_restarts_max = 1000\n"
          "stable_after_ms = 0\n" +
          tables;
 }
