@@ -255,7 +255,9 @@ class Swarm {
  private:
   static pid_t fork_pid_1() {
     const long pid = ::syscall(SYS_clone, CLONE_NEWPID | CLONE_NEWNS | SIGCHLD, 0, 0, 0, 0);
-    if (pid == 0 && (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 ||
+    // Private, so that nobody else sees the new one; /, which in a chroot is no mount, may stay
+    // shared.
+    if (pid == 0 && (::mount(nullptr, "/proc", nullptr, MS_PRIVATE, nullptr) != 0 ||
                      ::mount("proc", "/proc", "proc", 0, nullptr) != 0))
       ::_exit(97);
     return static_cast<pid_t>(pid);
