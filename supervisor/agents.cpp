@@ -24,6 +24,7 @@ bool has_exited(int pidfd) {
 
 constexpr std::uint64_t closed_socket_grace_ns = 500 * ns_per_ms;
 constexpr std::size_t unclaimed_max = 2 * agents_max;
+constexpr std::size_t uncertified_max = 2 * agents_max;
 constexpr std::size_t certificates_kept_max = 8;
 }  // namespace
 
@@ -63,6 +64,14 @@ double Agents::random_between_0_and_1() {
 // ---- spawning ----
 
 void Agents::spawn(Peer& agent) {
+  RootBatch batch;
+  spawn(agent, batch);
+}
+
+/// `batch`: what root is to forget of the life before, sent with what it is to keep of this one. A
+/// death before it is sent leaves the next supervisor with a life that starts on the closed socket
+/// of the last: it dies unborn, and another is started.
+void Agents::spawn(Peer& agent, RootBatch& batch) {
   PartyRow& row = c_.row(agent.id);
   const RosterWord roster = c_.roster(agent.id);
   // The last published life, if any, is what the new one inherits from.
@@ -76,19 +85,24 @@ void Agents::spawn(Peer& agent) {
   agent.exit_status.reset();
   kill_reasons_[agent.id].clear();
   auto socket = parties_.open_socket(agent, inherits ? agent.segment.fd() : -1,
-                                     inherits ? roster.incarnation() : Incarnation{0});
+                                     inherits ? roster.incarnation() : Incarnation{0}, batch);
   auto pipe = make_log_pipe();
   if (!socket || !pipe) {
     log::error("agent {}: {}", agent.id, (!socket ? socket.error() : pipe.error()).message);
+    c_.root.send(batch);
     return died(agent);
   }
-  c_.root.keep(fd_key::log_pipe + agent.id, pipe->first.get());
-  parties_.watch_log_pipe(agent, std::move(pipe->first));
+  batch.keep(fd_key::log_pipe + agent.id, pipe->first.get());
+  // Before the template is asked: a newborn whose socket no supervisor has would end at once.
+  c_.root.send(batch);
   Template& t = templates_[row.kind];
-  if (c_.tables().templates[row.kind].phase == TemplatePhase::ready && t.socket)
-    return request_spawn(agent, std::move(*socket), std::move(pipe->second));
-  pending_spawns_[agent.id] = {std::move(*socket), std::move(pipe->second)};
-  t.waiting.push_back(agent.id);
+  if (c_.tables().templates[row.kind].phase == TemplatePhase::ready && t.socket) {
+    request_spawn(agent, std::move(*socket), std::move(pipe->second));
+  } else {
+    pending_spawns_[agent.id] = {std::move(*socket), std::move(pipe->second)};
+    t.waiting.push_back(agent.id);
+  }
+  parties_.watch_log_pipe(agent, std::move(pipe->first));
 }
 
 void Agents::request_spawn(Peer& agent, UniqueFd socket, UniqueFd log_pipe) {
@@ -147,6 +161,15 @@ void Agents::kill(Peer& agent, const std::string& why) {
 void Agents::reaped(pid_t pid, int status) {
   for (std::uint32_t k = 0; k < c_.config.agents.size(); ++k)
     if (c_.tables().templates[k].pid == pid) return template_died(k, status);
+  if (const auto at = std::find_if(uncertified_.begin(), uncertified_.end(),
+                                   [pid](const Uncertified& one) { return one.pid == pid; });
+      at != uncertified_.end()) {
+    const Uncertified one = std::move(*at);
+    uncertified_.erase(at);
+    publish(one, status);
+    sweep_due_ = true;
+    return;
+  }
   for (PartyId p = 0; p < agents_max; ++p) {
     Peer& agent = c_.peers[p];
     const PartyRow& row = c_.row(p);
@@ -154,10 +177,12 @@ void Agents::reaped(pid_t pid, int status) {
     // An old event (they are repeated to a new supervisor) may name a number that lives again.
     if (const int pidfd = agent.pidfd_number(); pidfd >= 0 && !has_exited(pidfd)) continue;
     agent.exit_status = status;
-    if (!agent.dead)
+    if (!agent.dead) {
       died(agent);
-    else
-      after_death(agent);
+    } else {
+      RootBatch batch;
+      after_death(agent, batch);
+    }
     sweep_due_ = true;
     return;
   }
@@ -214,40 +239,53 @@ void Agents::settle(Peer& agent) {
   PartyRow& row = c_.row(agent.id);
   row.deaths += 1;
   row.phase = stored(PartyPhase::succeeding);
-  row.not_before_ns = std::numeric_limits<std::uint64_t>::max();  // until the status is known
-  parties_.close_sockets(agent);
-  if (agent.exit_status || row.pid == 0) after_death(agent);
+  row.not_before_ns = std::numeric_limits<std::uint64_t>::max();  // until it is decided
+  RootBatch batch;
+  parties_.close_sockets(agent, batch);
+  // How it ended decides whether there is another life only where some ends are final. Where none
+  // is, the successor does not wait for root to tell.
+  const bool status_decides = c_.config.supervision.restart != RestartPolicy::permanent;
+  if (agent.exit_status || row.pid == 0 || !status_decides) return after_death(agent, batch);
+  c_.root.send(batch);
 }
 
-/// The death is settled and its status known: certificate, and what comes next.
-void Agents::after_death(Peer& agent) {
+/// The death is settled and known enough: what comes next, and the certificate.
+void Agents::after_death(Peer& agent, RootBatch& batch) {
   PartyRow& row = c_.row(agent.id);
   if (row.phase != stored(PartyPhase::succeeding) ||
       row.not_before_ns != std::numeric_limits<std::uint64_t>::max())
     return;
   const std::uint64_t now = now_ns();
   const std::uint64_t born = row.live_ns > row.spawned_ns ? row.live_ns : row.spawned_ns;
-  certify(agent, elapsed_ns(now, born));
+  const EndedLife life{row.incarnation, row.pid, elapsed_ns(now, born), agent.exit_status,
+                       std::move(kill_reasons_[agent.id])};
+  kill_reasons_[agent.id].clear();
   row.not_before_ns = now;
   if (stopping_) {
+    c_.root.send(batch);
+    certify(agent, life);
     row.phase = stored(PartyPhase::gave_up);
     return;
   }
-  const RestartDecision decision =
-      restarts_[agent.id].died(c_.config.supervision, exit_kind(agent), elapsed_ns(now, born), now,
-                               random_between_0_and_1());
-  switch (decision.kind) {
-    case RestartDecision::Kind::leave: return give_up(agent, "ended, not to be restarted");
-    case RestartDecision::Kind::give_up:
-      return give_up(agent, "died more than " + std::to_string(c_.config.supervision.intensity) +
-                                " times in " + std::to_string(c_.config.supervision.period_ms) +
-                                " ms");
-    case RestartDecision::Kind::restart: break;
+  const RestartDecision decision = restarts_[agent.id].died(
+      c_.config.supervision, exit_kind(agent), life.uptime_ns, now, random_between_0_and_1());
+  if (decision.kind != RestartDecision::Kind::restart) {
+    c_.root.send(batch);
+    certify(agent, life);
+    return give_up(agent, decision.kind == RestartDecision::Kind::leave
+                              ? "ended, not to be restarted"
+                              : "died more than " +
+                                    std::to_string(c_.config.supervision.intensity) + " times in " +
+                                    std::to_string(c_.config.supervision.period_ms) + " ms");
   }
   row.restarts += 1;
   row.not_before_ns = decision.not_before_ns;
   c_.count(Counter::agents_restarted);
-  if (decision.not_before_ns <= now) spawn(agent);
+  if (decision.not_before_ns <= now)
+    spawn(agent, batch);  // what is written about the dead can wait, work cannot
+  else
+    c_.root.send(batch);
+  certify(agent, life);
 }
 
 ExitKind Agents::exit_kind(const Peer& agent) const {
@@ -267,18 +305,29 @@ void Agents::give_up(Peer& agent, std::string reason) {
   succession_.become_heir(agent);
 }
 
-void Agents::certify(Peer& agent, std::uint64_t uptime_ns) {
-  const PartyRow& row = c_.row(agent.id);
-  nlohmann::json certificate =
-      death_certificate({.agent = agent.id,
-                         .kind = c_.config.agents[row.kind].name,
-                         .incarnation = row.incarnation,
-                         .pid = row.pid,
-                         .uptime_ns = uptime_ns,
-                         .status = agent.exit_status,
-                         .killed_because = kill_reasons_[agent.id],
-                         .segment = agent.segment ? &agent.segment.view() : nullptr});
-  auto& kept = certificates_[agent.id];
+/// Precondition: no successor has published, so what the dead had in memory can still be read.
+void Agents::certify(Peer& agent, const EndedLife& life) {
+  Uncertified one{agent.id, life.pid,
+                  death_certificate({.agent = agent.id,
+                                     .kind = c_.config.agents[c_.row(agent.id).kind].name,
+                                     .incarnation = life.incarnation,
+                                     .pid = life.pid,
+                                     .uptime_ns = life.uptime_ns,
+                                     .killed_because = life.killed_because,
+                                     .segment = agent.segment ? &agent.segment.view() : nullptr})};
+  if (life.status || life.pid == 0) return publish(one, life.status);
+  // Root has its status in a moment. If not before so many others', it is never told.
+  uncertified_.push_back(std::move(one));
+  if (uncertified_.size() <= uncertified_max) return;
+  const Uncertified oldest = std::move(uncertified_.front());
+  uncertified_.pop_front();
+  publish(oldest, std::nullopt);
+}
+
+void Agents::publish(const Uncertified& one, std::optional<int> status) {
+  nlohmann::json certificate = one.certificate;
+  add_cause(certificate, status);
+  auto& kept = certificates_[one.agent];
   kept.push_back(certificate);
   if (kept.size() > certificates_kept_max) kept.pop_front();
   if (!stopping_) c_.events.add("agent_died", std::move(certificate));

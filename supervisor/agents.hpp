@@ -74,14 +74,30 @@ class Agents {
   void template_died(std::uint32_t number, int status);
   void kill_silent_template(std::uint32_t number, std::uint64_t now);
   void spawn(Peer& agent);
+  void spawn(Peer& agent, RootBatch& batch);
   void born(Peer& agent, UniqueFd pidfd);
   void request_spawn(Peer& agent, UniqueFd socket, UniqueFd log_pipe);
   void died(Peer& agent);
   void settle(Peer& agent);
-  void after_death(Peer& agent);
+  void after_death(Peer& agent, RootBatch& batch);
   void give_up(Peer& agent, std::string reason);
   static double random_between_0_and_1();
-  void certify(Peer& agent, std::uint64_t uptime_ns);
+  /// What a certificate needs to know of a life once the next one has begun.
+  struct EndedLife {
+    Incarnation incarnation;
+    pid_t pid;
+    std::uint64_t uptime_ns;
+    std::optional<int> status;
+    std::string killed_because;
+  };
+  /// A certificate that lacks its cause.
+  struct Uncertified {
+    PartyId agent;
+    pid_t pid;
+    nlohmann::json certificate;
+  };
+  void certify(Peer& agent, const EndedLife& life);
+  void publish(const Uncertified& one, std::optional<int> status);
   void sweep_strays();
   ExitKind exit_kind(const Peer& agent) const;
 
@@ -103,8 +119,9 @@ class Agents {
     pid_t pid;
     int status;
   };
-  std::deque<Unclaimed> unclaimed_;  ///< reaped, of nobody that is known (yet); oldest first
-  std::vector<PartyId> unsettled_;   ///< dead, their rings not drained to the end yet
+  std::deque<Unclaimed> unclaimed_;      ///< reaped, of nobody that is known (yet); oldest first
+  std::deque<Uncertified> uncertified_;  ///< their status is on its way from root; oldest first
+  std::vector<PartyId> unsettled_;       ///< dead, their rings not drained to the end yet
   std::function<void(const Error&)> fatal_;
   StraySweeper strays_;
   PartyId configured_ = 0;  ///< agents are 0..configured_-1

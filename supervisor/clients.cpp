@@ -43,13 +43,15 @@ Result<Clients::Attached> Clients::attach(pid_t pid) {
   row.spawned_ns = now_ns();
   row.phase = stored(PartyPhase::starting);
   client.dead = false;
-  auto socket = parties_.open_socket(client, -1, 0);
+  RootBatch batch;
+  auto socket = parties_.open_socket(client, -1, 0, batch);
   if (!socket) {
     ::close(pidfd);
     row.phase = stored(PartyPhase::gave_up);
     return socket.error();
   }
-  c_.root.keep(fd_key::pidfd + best, pidfd);
+  batch.keep(fd_key::pidfd + best, pidfd);
+  c_.root.send(batch);
   parties_.watch_pidfd(client, UniqueFd(pidfd));
   return Attached{best, row.incarnation, std::move(*socket)};
 }

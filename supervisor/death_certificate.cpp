@@ -58,15 +58,6 @@ nlohmann::json death_certificate(const Death& death) {
                                 {"incarnation", death.incarnation},
                                 {"pid", death.pid},
                                 {"uptime_ms", death.uptime_ns / ns_per_ms}};
-  if (death.status) {
-    certificate["cause"] = text_of_status(*death.status);
-    if (WIFSIGNALED(*death.status))
-      certificate["signal"] = WTERMSIG(*death.status);
-    else
-      certificate["exit_code"] = WEXITSTATUS(*death.status);
-  } else {
-    certificate["cause"] = "unknown";
-  }
   if (!death.killed_because.empty()) certificate["killed_because"] = death.killed_because;
   const bool registered =
       death.segment != nullptr && death.segment->header().incarnation == death.incarnation;
@@ -79,6 +70,15 @@ nlohmann::json death_certificate(const Death& death) {
     certificate["last_events"] = last_flight_events(*death.segment);
   }
   return certificate;
+}
+
+void add_cause(nlohmann::json& certificate, std::optional<int> status) {
+  certificate["cause"] = status ? text_of_status(*status) : "unknown";
+  if (!status) return;
+  if (WIFSIGNALED(*status))
+    certificate["signal"] = WTERMSIG(*status);
+  else
+    certificate["exit_code"] = WEXITSTATUS(*status);
 }
 
 }  // namespace micro_swarm

@@ -16,14 +16,16 @@ struct Death {
   Incarnation incarnation = 0;
   pid_t pid = 0;
   std::uint64_t uptime_ns = 0;
-  std::optional<int> status;             ///< as of waitpid; none: died before it had a pid we know
   std::string_view killed_because;       ///< empty: not killed by the supervisor
   const SegmentView* segment = nullptr;  ///< of the id's last registered life, which may be older
 };
 
-/// Who died of what, with what in hand, after how long, and its last flight-recorder events. What
-/// is read from the dead segment is input: bounded, never an index.
+/// Who died, with what in hand, after how long, and its last flight-recorder events. What is read
+/// from the dead segment is input: bounded, never an index.
 nlohmann::json death_certificate(const Death& death);
+
+/// And of what. `status` as of waitpid; none: nobody told, or it died before it had a pid we know.
+void add_cause(nlohmann::json& certificate, std::optional<int> status);
 
 /// "signal 9 (Killed)" or "exit code 3", from a status of waitpid.
 std::string text_of_status(int status);

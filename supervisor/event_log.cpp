@@ -9,12 +9,13 @@ namespace micro_swarm {
 
 void EventLog::add(std::string_view kind, nlohmann::json fields) {
   using namespace std::chrono;
-  log::info("{} {}", kind, fields.dump());
+  if (spdlog::should_log(spdlog::level::info)) log::info("{} {}", kind, fields.dump());
   fields["sequence"] = next_++;
   fields["time_ms"] = duration_cast<milliseconds>(system_clock::now().time_since_epoch()).count();
   fields["event"] = kind;
   events_.push_back(std::move(fields));
   if (events_.size() > events_kept_max) events_.pop_front();
+  if (followers_.empty()) return;
   const nlohmann::json event = events_.back();
   for (const auto& [id, follower] : followers_) follower(event);
 }

@@ -2,6 +2,8 @@
 
 #include <unistd.h>
 
+#include <utility>
+
 namespace micro_swarm {
 
 FdStore::~FdStore() {
@@ -23,6 +25,15 @@ bool FdStore::drop(std::uint32_t key) noexcept {
   fds_[key] = -1;
   --size_;
   return true;
+}
+
+bool FdStore::move(std::uint32_t from, std::uint32_t to) noexcept {
+  if (get(from) < 0 || to >= fds_.size()) return false;
+  if (from == to) return true;
+  UniqueFd fd(fds_[from]);
+  fds_[from] = -1;
+  --size_;
+  return keep(to, std::move(fd));
 }
 
 }  // namespace micro_swarm

@@ -25,6 +25,9 @@ class FdStore {
   /// Closes what is kept under the key. False: no such key, or nothing was there.
   bool drop(std::uint32_t key) noexcept;
 
+  /// What is kept under `from` is kept under `to`, in place of what was. False: there is nothing.
+  bool move(std::uint32_t from, std::uint32_t to) noexcept;
+
   /// The descriptor kept under the key, -1 for none.
   int get(std::uint32_t key) const noexcept { return key < fds_.size() ? fds_[key] : -1; }
   std::size_t size() const noexcept { return size_; }

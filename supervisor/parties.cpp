@@ -14,7 +14,7 @@ std::string Parties::label(const Peer& peer) const {
 }
 
 Result<UniqueFd> Parties::open_socket(Peer& peer, int predecessor_segment_fd,
-                                      Incarnation predecessor_incarnation) {
+                                      Incarnation predecessor_incarnation, RootBatch& batch) {
   auto pair = seqpacket_pair();
   if (!pair) return pair.error();
   PartyMessage welcome{PartyMessageKind::welcome, peer.id, c_.row(peer.id).incarnation};
@@ -31,7 +31,7 @@ Result<UniqueFd> Parties::open_socket(Peer& peer, int predecessor_segment_fd,
   const std::size_t count = predecessor_segment_fd >= 0 ? 3 : 2;
   if (send_with_fds(pair->first.get(), std::as_bytes(std::span(&welcome, 1)), {fds, count}) < 0)
     return system_error("sending the welcome", errno);
-  c_.root.keep(fd_key::party_socket + peer.id, pair->first.get());
+  batch.keep(fd_key::party_socket + peer.id, pair->first.get());
   watch_socket(peer, std::move(pair->first));
   return std::move(pair->second);
 }
@@ -99,13 +99,19 @@ void Parties::watch_adopted(Peer& peer) {
 }
 
 void Parties::close_sockets(Peer& peer) {
+  RootBatch batch;
+  close_sockets(peer, batch);
+  c_.root.send(batch);
+}
+
+void Parties::close_sockets(Peer& peer, RootBatch& batch) {
   peer.socket.reset();
   peer.unwatched.socket.reset();
-  c_.root.drop(fd_key::party_socket + peer.id);
+  batch.drop(fd_key::party_socket + peer.id);
   if (peer.pidfd_number() >= 0) {
     peer.pidfd.reset();
     peer.unwatched.pidfd.reset();
-    c_.root.drop(fd_key::pidfd + peer.id);
+    batch.drop(fd_key::pidfd + peer.id);
   }
   peer.outbox.clear();
   peer.banks_sent.reset();
@@ -187,8 +193,10 @@ void Parties::registered(Peer& peer, const PartyMessage& message, ReceivedMessag
   auto bell = Mapping::map(bell_fd.get(), bell_page_bytes, Mapping::Access::read_write);
   if (!bell) return refuse("bell page: " + bell.error().message);
   if (row.pid == 0) adopt_pid(peer, segment->view().header());
-  c_.root.keep(fd_key::pending_segment + peer.id, segment->fd());
-  c_.root.keep(fd_key::bell + peer.id, bell_fd.get());
+  RootBatch batch;
+  batch.keep(fd_key::pending_segment + peer.id, segment->fd());
+  batch.keep(fd_key::bell + peer.id, bell_fd.get());
+  c_.root.send(batch);
   publish(peer, std::move(*segment), std::move(*bell));
 }
 
@@ -211,16 +219,15 @@ void Parties::publish(Peer& peer, Segment segment, Mapping bell) {
   const Incarnation incarnation = row.incarnation;
   // The former life's rings were drained when its death was settled: our cursors may move on. The
   // new life sends nothing before it sees the roster, so doing this twice is the same.
-  peer.segment = std::move(segment);
-  peer.bell = std::move(bell);
+  std::swap(peer.segment, segment);  // unmapped at the end: the newborn waits for the roster
+  std::swap(peer.bell, bell);
   peer.unwatched.bell.reset();
   const SegmentView& view = peer.segment.view();
   for (const Lane lane : {Lane::data, Lane::release})
     store(c_.segment.cursor(peer.id, lane), Cursor::make(incarnation, 0).word);
   link_rings(peer);
   store(row.roster, RosterWord::make(RosterState::live, incarnation).word);  // it counts from here
-  c_.root.keep(fd_key::segment + peer.id, peer.segment.fd());
-  c_.root.drop(fd_key::pending_segment + peer.id);
+  c_.ring(peer);
   row.phase = stored(PartyPhase::live);
   row.live_ns = now_ns();
   peer.linked = true;
@@ -233,7 +240,11 @@ void Parties::publish(Peer& peer, Segment segment, Mapping bell) {
   peer.unheeded_task = 0;
   peer.evicted = false;
   peer.hot = false;
-  c_.ring(peer);
+  // A death before this leaves the roster naming a life whose segment is under the pending key: the
+  // next supervisor looks there too.
+  RootBatch batch;
+  batch.move(fd_key::pending_segment + peer.id, fd_key::segment + peer.id);
+  c_.root.send(batch);
   on_.published(peer);
 }
 

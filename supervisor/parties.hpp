@@ -25,10 +25,11 @@ class Parties {
   Parties(SupervisorContext& context, Banks& banks) : c_(context), banks_(banks) {}
   void listen(Listener listener) { on_ = std::move(listener); }
 
-  /// Makes the socket of a new life, keeps our end with root, and puts `welcome` into it.
-  /// Returns the party's end. `row.incarnation` and `row.phase` are stored before.
+  /// Makes the socket of a new life and puts `welcome` into it. Our end, which is `peer.socket`
+  /// from here on, is to be kept with root by `batch`. Returns the party's end. `row.incarnation`
+  /// and `row.phase` are stored before.
   Result<UniqueFd> open_socket(Peer& peer, int predecessor_segment_fd,
-                               Incarnation predecessor_incarnation);
+                               Incarnation predecessor_incarnation, RootBatch& batch);
   void watch_socket(Peer& peer, UniqueFd fd);
   void watch_pidfd(Peer& peer, UniqueFd fd);
   void watch_log_pipe(Peer& peer, UniqueFd fd);
@@ -43,7 +44,9 @@ class Parties {
   bool watch_next_adopted();
   void watch_adopted(Peer& peer);
 
-  /// Forgets the descriptors of a life that is over; its mapping stays for recovery.
+  /// Forgets the descriptors of a life that is over; its mapping stays for recovery. `batch` has
+  /// root forget them too.
+  void close_sockets(Peer& peer, RootBatch& batch);
   void close_sockets(Peer& peer);
 
   /// A new supervisor meets a life that the roster calls live.

@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 #include <utility>
@@ -171,8 +172,8 @@ void Root::reap() {
 
 void Root::serve_requests() {
   while (link_) {
-    RootRequest request;
-    const auto got = receive_with_fds(link_.get(), std::as_writable_bytes(std::span(&request, 1)));
+    std::array<RootRequest, root_batch_max> requests;
+    const auto got = receive_with_fds(link_.get(), std::as_writable_bytes(std::span(requests)));
     if (got.size < 0 && errno == EAGAIN) return;
     if (got.size == 0 || (got.size < 0 && errno != EMSGSIZE)) {
       // It cannot be served any more: if it is not dying already, it is broken.
@@ -182,24 +183,38 @@ void Root::serve_requests() {
     }
     std::array<UniqueFd, std::size(got.fds)> fds;
     for (int i = 0; i < got.fd_count; ++i) fds[static_cast<std::size_t>(i)].reset(got.fds[i]);
-    if (got.size == static_cast<ssize_t>(sizeof request))
-      serve(request, std::span(fds).first(static_cast<std::size_t>(got.fd_count)));
-    else
+    auto left = std::span(fds).first(static_cast<std::size_t>(got.fd_count));
+    if (got.size < 0 || static_cast<std::size_t>(got.size) % sizeof(RootRequest) != 0) {
       root_log(LogLevel::error, "a request of the supervisor was truncated and is lost");
+      continue;
+    }
+    const auto count = static_cast<std::size_t>(got.size) / sizeof(RootRequest);
+    for (const RootRequest& request : std::span(requests).first(count))
+      left = left.subspan(serve(request, left));
   }
 }
 
-void Root::serve(const RootRequest& request, std::span<UniqueFd> fds) {
+/// Returns how many of the descriptors were the request's.
+std::size_t Root::serve(const RootRequest& request, std::span<UniqueFd> fds) {
   switch (request.kind) {
-    case RootRequestKind::spawn_template: return start_template(request.key, fds);
+    case RootRequestKind::spawn_template: {
+      const std::size_t taken = std::min<std::size_t>(fds.size(), 2);
+      start_template(request.key, fds.first(taken));
+      return taken;
+    }
     case RootRequestKind::keep_fd:
-      if (fds.size() != 1 || !fds_.keep(request.key, std::move(fds[0])))
+      if (fds.empty() || !fds_.keep(request.key, std::move(fds[0])))
         root_log(LogLevel::error, "nothing to keep under key %u", request.key);
-      return;
-    case RootRequestKind::drop_fd: fds_.drop(request.key); return;
-    case RootRequestKind::quit: return quit(static_cast<int>(request.value));
+      return fds.empty() ? 0 : 1;
+    case RootRequestKind::drop_fd: fds_.drop(request.key); return 0;
+    case RootRequestKind::move_fd:
+      if (!fds_.move(static_cast<std::uint32_t>(request.value), request.key))
+        root_log(LogLevel::error, "nothing to move to key %u", request.key);
+      return 0;
+    case RootRequestKind::quit: quit(static_cast<int>(request.value)); return 0;
   }
   root_log(LogLevel::error, "unknown request %u", static_cast<unsigned>(request.kind));
+  return 0;
 }
 
 void Root::start_template(std::uint32_t key, std::span<UniqueFd> fds) {

@@ -57,7 +57,7 @@ class Root {
   void supervisor_died(int wait_status);
 
   void serve_requests();
-  void serve(const RootRequest& request, std::span<UniqueFd> fds);
+  std::size_t serve(const RootRequest& request, std::span<UniqueFd> fds);
   void start_template(std::uint32_t key, std::span<UniqueFd> fds);
   void send_events();
 

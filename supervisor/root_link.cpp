@@ -6,8 +6,8 @@
 
 namespace micro_swarm {
 
-void RootLink::send(RootRequest request, std::span<const int> fds) {
-  if (send_with_fds(socket_, std::as_bytes(std::span(&request, 1)), fds, true) < 0) {
+void RootLink::send(std::span<const RootRequest> requests, std::span<const int> fds) {
+  if (send_with_fds(socket_, std::as_bytes(requests), fds, true) < 0) {
     // Without root there is no swarm to supervise (and PDEATHSIG is on its way).
     log::critical("root does not take requests any more: {}",
                   system_error("sendmsg", errno).message);

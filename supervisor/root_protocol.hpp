@@ -1,11 +1,14 @@
 #pragma once
 
 // Between root and the supervisor: one SEQPACKET socketpair per supervisor, fixed-size messages.
-// Root takes four kinds, from the supervisor only, and parses nothing an agent sent. A request that
+// Root takes five kinds, from the supervisor only, and parses nothing an agent sent. A request that
 // was sent is as good as done: root serves what a dead supervisor sent before it starts the next.
+// One packet holds up to root_batch_max requests, served in order, and their descriptors in the
+// same order: all of a packet is done, or none of it.
 
 #include <sys/types.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <type_traits>
 
@@ -19,6 +22,7 @@ enum class RootRequestKind : std::uint32_t {
   keep_fd,             ///< key = fd store key; fd. What was kept under the key is closed.
   drop_fd,             ///< key
   quit,                ///< value = exit code: kill what is left, remove socket and lock, exit
+  move_fd,             ///< key, value = another key: what is kept there is kept here, and only here
 };
 struct RootRequest {
   RootRequestKind kind{};
@@ -26,6 +30,7 @@ struct RootRequest {
   std::int64_t value = 0;
 };
 static_assert(sizeof(RootRequest) == 16 && std::is_trivially_copyable_v<RootRequest>);
+inline constexpr std::size_t root_batch_max = 8;
 
 enum class RootEventKind : std::uint32_t {
   reaped = 1,        ///< pid, status as of waitpid

@@ -37,6 +37,8 @@ struct Order {
   enum Kind {
     keep,           // key, fd
     keep_then_die,  // key, fd
+    keep_in_one,    // key, two fds: in one packet, kept under key and key + 1, the one under key
+                    // dropped, the other moved to key + 2
     drop,           // key
     read_kept,      // key -> report with the first 8 bytes of that memfd in `value`
     forward,        // key = RootRequestKind, value = key of it; fds as they come

@@ -115,8 +115,19 @@ BOOST_AUTO_TEST_CASE(owns_what_it_keeps) {
     });
     BOOST_TEST(seen == 1u);
     BOOST_TEST(store.keep(9, open_null()));
-    BOOST_TEST(store.drop(9));
-    BOOST_TEST(!store.drop(9));
+    const int moved = store.get(9);
+    BOOST_TEST(store.keep(10, open_null()));
+    BOOST_TEST(store.move(9, 10));
+    BOOST_TEST(store.get(9) == -1);
+    BOOST_TEST(store.get(10) == moved);
+    BOOST_TEST(is_open(moved));
+    BOOST_TEST(store.move(10, 10));
+    BOOST_TEST(!store.move(9, 10));
+    BOOST_TEST(!store.move(10, fd_key::count));
+    BOOST_TEST(store.get(10) == moved);
+    BOOST_TEST(store.size() == 2u);
+    BOOST_TEST(store.drop(10));
+    BOOST_TEST(!store.drop(10));
   }
   BOOST_TEST(!is_open(second));
 }

@@ -8,6 +8,7 @@
 
 #include "root_harness.hpp"
 #include "supervisor/root_events.hpp"
+#include "supervisor/root_link.hpp"
 
 namespace micro_swarm {
 
@@ -120,6 +121,15 @@ class ScriptedSupervisor {
         ask_root(RootRequestKind::keep_fd, order.key, 0, fds);
         ::kill(::getpid(), SIGKILL);
         return;
+      case Order::keep_in_one: {
+        RootBatch batch;
+        batch.keep(order.key, fds[0]);
+        batch.keep(order.key + 1, fds[1]);
+        batch.drop(order.key);
+        batch.move(order.key + 1, order.key + 2);
+        RootLink(boot_.root_socket).send(batch);
+        return;
+      }
       case Order::drop: return ask_root(RootRequestKind::drop_fd, order.key, 0);
       case Order::read_kept: {
         std::int64_t value = -1;

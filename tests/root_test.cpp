@@ -143,6 +143,22 @@ BOOST_AUTO_TEST_CASE(a_descriptor_sent_just_before_death_is_kept) {
   }
 }
 
+BOOST_AUTO_TEST_CASE(requests_in_one_packet_are_served_in_their_order) {
+  Swarm swarm;
+  const auto hello = swarm.hello();
+  const UniqueFd first = memfd_with(1);
+  const UniqueFd second = memfd_with(2);
+  swarm.order(Order::keep_in_one, 20, 0, {first.get(), second.get()});
+  swarm.order(Order::read_kept, 20);
+  swarm.answer();  // it has sent the packet
+  BOOST_REQUIRE(::kill(hello.pid, SIGKILL) == 0);
+  swarm.hello();
+  for (std::uint32_t key = 20; key < 23; ++key) {
+    swarm.order(Order::read_kept, key);
+    BOOST_TEST(swarm.answer().value == (key == 22 ? 2 : -1));
+  }
+}
+
 BOOST_AUTO_TEST_CASE(dropped_and_replaced_descriptors_are_closed) {
   Swarm swarm;
   swarm.hello();
