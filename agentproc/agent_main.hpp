@@ -13,6 +13,7 @@
 namespace micro_swarm {
 
 class NeuralModel;
+struct PreparedParty;
 
 /// One kind of work, as its name is known to clients and its number stands in messages.
 struct AgentCapability {
@@ -28,9 +29,14 @@ struct AgentContext {
   int socket = 3;
   AgentKind kind = AgentKind::generic;
   std::vector<AgentCapability> capabilities;
+  /// What was made for it beforehand; null: nothing. Moved from by agent_main.
+  PreparedParty* prepared = nullptr;
   /// Kind neural: the template's model, weights shared copy-on-write. Must outlive the call.
   NeuralModel* model = nullptr;
 };
+
+/// What agents of a kind have in common, made once by their template before it clones any.
+void prepare_agents(const AgentContext& context);
 
 /// Registers with the supervisor and works until told to drain; starts one thread (the control
 /// thread), so the caller must be single-threaded. Errors are logged once, here.

@@ -54,7 +54,8 @@ Handler* HandlerSet::find(std::string_view capability) const {
 }
 
 Result<void> run_agent(AgentOptions options, const HandlerSet& handlers) {
-  auto link = PartyLink::open(std::move(options.socket), options.welcome_timeout_ms);
+  auto link = PartyLink::open(std::move(options.socket), options.welcome_timeout_ms,
+                              std::move(options.prepared));
   if (!link) return link.error();
   auto on_orphaned = std::move(options.on_orphaned);
   if (!on_orphaned) on_orphaned = [] { ::_exit(to_int(ExitCode::not_running)); };
@@ -62,9 +63,11 @@ Result<void> run_agent(AgentOptions options, const HandlerSet& handlers) {
   Mailbox mailbox;
   CancelList cancelled;
   ControlThread control(**link, mailbox, cancelled, std::move(on_orphaned));
-  if (auto started = control.start(); !started) return started.error();
   WorkThread work(**link, mailbox, cancelled, control);
-  if (auto registered = work.register_with_supervisor(); !registered) return registered.error();
+  if (auto announced = work.announce(); !announced) return announced.error();
+  // While the supervisor looks at what was announced: its answer is the roster word, not a message.
+  if (auto started = control.start(); !started) return started.error();
+  if (auto admitted = work.await_admission(); !admitted) return admitted.error();
   work.run(bind_capabilities(options.capabilities, handlers, (*link)->tables()));
 
   PartyMessage leaving;

@@ -13,6 +13,7 @@
 #include "agentproc/agent_main.hpp"
 #include "agentproc/handler.hpp"
 #include "common/posix.hpp"
+#include "ipc/party_link.hpp"
 
 namespace micro_swarm {
 
@@ -37,6 +38,8 @@ class HandlerSet {
 struct AgentOptions {
   /// The party socket; `welcome` is in it or on its way.
   UniqueFd socket;
+  /// What was made before it was known who this agent is.
+  PreparedParty prepared;
   /// What dispatches may name. Empty: every capability of the swarm that `handlers` has by name.
   std::vector<AgentCapability> capabilities;
   /// Called on the control thread when the swarm is gone; unset: ends the process at once. If it

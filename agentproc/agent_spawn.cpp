@@ -1,6 +1,7 @@
 #include "agentproc/agent_spawn.hpp"
 
 #include <linux/sched.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -48,8 +49,9 @@ bool is_set(const char* entry, std::string_view assignment) {
 }  // namespace
 
 AgentCloner::AgentCloner(const TemplateSpec& spec, NeuralModel* model, pid_t root_pid,
-                         AgentEntry entry)
-    : log_level_(spec.log_level), root_pid_(root_pid), entry_(entry) {
+                         AgentProgram program, Segment supervisor)
+    : log_level_(spec.log_level), root_pid_(root_pid), program_(program) {
+  prepared_.supervisor = std::move(supervisor);
   context_.socket = party_socket_fd;
   context_.kind = spec.kind;
   for (const auto& capability : spec.capabilities)
@@ -58,14 +60,17 @@ AgentCloner::AgentCloner(const TemplateSpec& spec, NeuralModel* model, pid_t roo
 }
 
 Result<AgentCloner> AgentCloner::create(const TemplateSpec& spec, NeuralModel* model,
-                                        pid_t root_pid, AgentEntry entry) {
-  AgentCloner cloner(spec, model, root_pid, entry);
+                                        pid_t root_pid, AgentProgram program, Segment supervisor) {
+  AgentCloner cloner(spec, model, root_pid, program, std::move(supervisor));
   cloner.library_tid_ = find_library_tid();
   if (cloner.library_tid_ == nullptr)
     return Error{ErrorCode::system, "the C library's thread id was not found in its descriptor", 0};
   if (::syscall(SYS_get_robust_list, 0, &cloner.robust_list_, &cloner.robust_list_bytes_) != 0)
     cloner.robust_list_ = nullptr;
-  if (spec.kind == AgentKind::external) cloner.build_exec_arguments(spec);
+  if (spec.kind == AgentKind::external)
+    cloner.build_exec_arguments(spec);
+  else if (program.prepare != nullptr)
+    program.prepare(cloner.context_);
   return cloner;
 }
 
@@ -91,14 +96,49 @@ void AgentCloner::build_exec_arguments(const TemplateSpec& spec) {
   });
 }
 
-AgentCloner::Child AgentCloner::spawn(const SpawnRequest& request, int party_socket,
-                                      int log_pipe) noexcept {
+AgentCloner::Child AgentCloner::clone_child(pid_t& pid) noexcept {
   std::fflush(nullptr);  // what is buffered would be written twice
   int pidfd = -1;
-  const pid_t pid = clone(pidfd);
-  if (pid == 0) child(request, party_socket, log_pipe);
+  pid = clone(pidfd);
   if (pid < 0) return Child{-1, UniqueFd(), errno};
   return Child{pid, UniqueFd(pidfd), 0};
+}
+
+AgentCloner::Child AgentCloner::spawn(const SpawnRequest& request, int party_socket,
+                                      int log_pipe) noexcept {
+  pid_t pid = -1;
+  Child made = clone_child(pid);
+  if (pid != 0) return made;
+  if (log_pipe >= 0) {
+    ::dup2(log_pipe, STDOUT_FILENO);
+    ::dup2(log_pipe, STDERR_FILENO);
+  }
+  leave_parent(party_socket);
+  become(request);
+}
+
+AgentCloner::Spare AgentCloner::make_spare() noexcept {
+  Spare spare;
+  auto sockets = seqpacket_pair();
+  if (!sockets) return spare;
+  pid_t pid = -1;
+  spare.child = clone_child(pid);
+  if (pid == 0) wait_as_spare(sockets->second.get());
+  spare.socket = std::move(sockets->first);
+  return spare;
+}
+
+bool AgentCloner::Spare::is_ready() const noexcept {
+  if (child.pid <= 0) return false;
+  pollfd death{child.pidfd.get(), POLLIN, 0};
+  return ::poll(&death, 1, 0) == 0;
+}
+
+bool AgentCloner::Spare::tell(const SpawnRequest& request, int party_socket,
+                              int log_pipe) const noexcept {
+  const int fds[] = {party_socket, log_pipe};
+  return send_with_fds(socket.get(), std::as_bytes(std::span(&request, 1)),
+                       std::span(fds, log_pipe >= 0 ? 2 : 1)) >= 0;
 }
 
 pid_t AgentCloner::clone(int& pidfd) noexcept {
@@ -121,28 +161,58 @@ pid_t AgentCloner::clone(int& pidfd) noexcept {
 #endif
 }
 
-void AgentCloner::child(const SpawnRequest& request, int party_socket, int log_pipe) noexcept {
+/// In the child: `socket` becomes descriptor 3, what else it had open of the template is closed,
+/// and it dies with root.
+void AgentCloner::leave_parent(int socket) noexcept {
   if (robust_list_ != nullptr) ::syscall(SYS_set_robust_list, robust_list_, robust_list_bytes_);
-  if (log_pipe >= 0) {
-    ::dup2(log_pipe, STDOUT_FILENO);
-    ::dup2(log_pipe, STDERR_FILENO);
-  }
-  ::dup2(party_socket, party_socket_fd);
+  ::dup2(socket, party_socket_fd);
   ::closefrom(party_socket_fd + 1);
-  ::setsid();
   // In this order: a root that died before the prctl is seen by getppid, after it by the signal.
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (::getppid() != root_pid_) ::_exit(to_int(ExitCode::failed));
+}
 
+void AgentCloner::take_name(const char* process, const std::string& role) noexcept {
+  ::prctl(PR_SET_NAME, process);
+  log::init(role, log_level_);
+}
+
+void AgentCloner::wait_as_spare(int socket) noexcept {
+  leave_parent(socket);
+  take_name("ms-spare", "agent/spare");
+  if (context_.kind != AgentKind::external) {
+    // What fails here is tried again, and its failure told, when it is somebody.
+    if (auto made = PreparedParty::make()) {
+      made->supervisor = std::move(prepared_.supervisor);
+      prepared_ = std::move(*made);
+    }
+  }
+  SpawnRequest request;
+  const auto got =
+      receive_with_fds(party_socket_fd, std::as_writable_bytes(std::span(&request, 1)), true);
+  // The end of the socket is the template's.
+  if (got.size != static_cast<ssize_t>(sizeof request) || got.fd_count < 1)
+    ::_exit(to_int(ExitCode::ok));
+  if (got.fd_count > 1) {
+    ::dup2(got.fds[1], STDOUT_FILENO);
+    ::dup2(got.fds[1], STDERR_FILENO);
+  }
+  ::dup2(got.fds[0], party_socket_fd);
+  for (int i = 0; i < got.fd_count; ++i) ::close(got.fds[i]);
+  become(request);
+}
+
+void AgentCloner::become(const SpawnRequest& request) noexcept {
+  ::setsid();
   context_.party = request.party;
   context_.incarnation = request.incarnation;
   if (context_.kind == AgentKind::external) exec_external();
 
+  context_.prepared = &prepared_;
   std::array<char, 16> name;
   std::snprintf(name.data(), name.size(), "ms-agent-%u", unsigned{request.party});
-  ::prctl(PR_SET_NAME, name.data());
-  log::init("agent/" + std::to_string(request.party), log_level_);
-  const int code = entry_(context_);
+  take_name(name.data(), "agent/" + std::to_string(request.party));
+  const int code = program_.run(context_);
   std::fflush(nullptr);
   ::_exit(code);  // what the template's objects clean up is not this process's
 }

@@ -31,7 +31,9 @@ ControlThread::~ControlThread() {
   ::pthread_join(thread_, nullptr);
 }
 
-Result<void> ControlThread::start() {
+namespace {
+/// pthread_create with what all control threads have in common; its error.
+int create_thread(pthread_t& thread, void* (*function)(void*), void* argument) {
   pthread_attr_t attributes;
   ::pthread_attr_init(&attributes);
   const long least = ::sysconf(_SC_THREAD_STACK_MIN);
@@ -42,18 +44,31 @@ Result<void> ControlThread::start() {
   sigset_t before;
   ::sigfillset(&all);
   ::pthread_sigmask(SIG_SETMASK, &all, &before);
-  const int error = ::pthread_create(
-      &thread_, &attributes,
-      [](void* self) -> void* {
-        static_cast<ControlThread*>(self)->run();
-        return nullptr;
-      },
-      this);
+  const int error = ::pthread_create(&thread, &attributes, function, argument);
   ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
   ::pthread_attr_destroy(&attributes);
-  if (error != 0) return system_error("pthread_create(control thread)", error);
+  return error;
+}
+}  // namespace
+
+Result<void> ControlThread::start() {
+  const auto run_it = [](void* self) -> void* {
+    static_cast<ControlThread*>(self)->run();
+    return nullptr;
+  };
+  if (const int error = create_thread(thread_, run_it, this); error != 0)
+    return system_error("pthread_create(control thread)", error);
   started_ = true;
   return {};
+}
+
+void ControlThread::rehearse() {
+  const auto nothing = [](void*) -> void* { return nullptr; };
+  // Twice: on a stack that is new, then on that stack again, which goes another way.
+  for (int i = 0; i < 2; ++i) {
+    pthread_t thread{};
+    if (create_thread(thread, nothing, nullptr) == 0) ::pthread_join(thread, nullptr);
+  }
 }
 
 void ControlThread::run() {

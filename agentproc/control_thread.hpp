@@ -28,6 +28,10 @@ class ControlThread {
   ControlThread& operator=(const ControlThread&) = delete;
 
   Result<void> start();
+  /// Runs a thread of its kind that does nothing, and waits for its end: what the C library does at
+  /// the first thread only, and the stack, which it keeps for the next, then need not be done by
+  /// each clone of the caller. The caller has one thread before and after.
+  static void rehearse();
   /// Packets of the socket that made no sense, since the last call (work thread).
   std::uint32_t take_malformed() noexcept {
     return malformed_.load(std::memory_order_relaxed) == 0

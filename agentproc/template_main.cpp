@@ -4,6 +4,6 @@
 
 namespace micro_swarm {
 
-void template_main(int socket) { run_template(socket, &agent_main); }
+void template_main(int socket) { run_template(socket, {&agent_main, &prepare_agents}); }
 
 }  // namespace micro_swarm

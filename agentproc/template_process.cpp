@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <grp.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -12,6 +13,7 @@
 #include <fstream>
 #include <iterator>
 #include <optional>
+#include <utility>
 
 #include "agentproc/heap_holes.hpp"
 #include "agentproc/neural_model.hpp"
@@ -23,6 +25,9 @@ namespace {
 
 constexpr int socket_fd = 3;  ///< where agents have theirs: one descriptor less to close
 
+// A newborn needs the cores more than the next one does: it has registered by then.
+constexpr int rest_before_spare_ms = 2;
+
 void put_text(TemplateMessage& message, std::string_view text) {
   text.copy(message.text, sizeof message.text - 1);
 }
@@ -32,13 +37,17 @@ bool send(int socket, const TemplateMessage& message, std::span<const int> fds =
   return send_with_fds(socket, std::as_bytes(std::span(&message, 1)), fds, true) >= 0;
 }
 
-/// nullopt: the supervisor's end is closed, or what came is no specification (then it was told).
-Result<std::optional<TemplateSpec>> receive_spec(int socket) {
+/// nullopt: the supervisor's end is closed. `segment_fd`: that of the supervisor's, if it came
+/// along.
+Result<std::optional<TemplateSpec>> receive_spec(int socket, UniqueFd& segment_fd) {
   std::vector<std::byte> packet(template_spec_bytes_max);
   const auto got = receive_with_fds(socket, packet, true);
   if (got.size == 0) return std::optional<TemplateSpec>();
   if (got.size < 0) return system_error("receiving the template specification", errno);
-  for (int i = 0; i < got.fd_count; ++i) ::close(got.fds[i]);
+  for (int i = 0; i < got.fd_count; ++i) {
+    UniqueFd fd(got.fds[i]);
+    if (i == 0) segment_fd = std::move(fd);
+  }
   auto spec = decode_template_spec(
       {reinterpret_cast<const char*>(packet.data()), static_cast<std::size_t>(got.size)});
   if (!spec) return spec.error();
@@ -84,18 +93,22 @@ Result<void> confine(const TemplateSpec& spec, pid_t root_pid) {
 
 class Template {
  public:
-  Template(int socket, pid_t root_pid, AgentEntry entry)
-      : socket_(socket), root_pid_(root_pid), entry_(entry) {}
+  Template(int socket, pid_t root_pid, AgentProgram program)
+      : socket_(socket), root_pid_(root_pid), program_(program) {}
 
   /// Until the supervisor's end is closed. Error: no agent can be made here.
   Result<void> run() {
-    auto spec = receive_spec(socket_);
+    UniqueFd segment_fd;
+    auto spec = receive_spec(socket_, segment_fd);
     if (!spec) return spec.error();
     if (!*spec) return {};
     name_process((*spec)->name);
     log::init("template/" + (*spec)->name, (*spec)->log_level);
     if (auto loaded = load(**spec); !loaded) return loaded;
-    auto cloner = AgentCloner::create(**spec, model_ ? &*model_ : nullptr, root_pid_, entry_);
+    auto supervisor = map_supervisor(**spec, std::move(segment_fd));
+    if (!supervisor) return supervisor.error();
+    auto cloner = AgentCloner::create(**spec, model_ ? &*model_ : nullptr, root_pid_, program_,
+                                      std::move(*supervisor));
     if (!cloner) return cloner.error();
     fill_heap_holes();
     TemplateMessage ready;
@@ -108,6 +121,15 @@ class Template {
  private:
   static void name_process(const std::string& kind) {
     ::prctl(PR_SET_NAME, ("ms-t-" + kind).substr(0, 15).c_str());
+  }
+
+  /// Nothing where no descriptor came along, or where agents could not have the map (they exec).
+  static Result<Segment> map_supervisor(const TemplateSpec& spec, UniqueFd segment_fd) {
+    if (!segment_fd || spec.kind == AgentKind::external) return Segment();
+    auto segment = Segment::attach_supervisor(std::move(segment_fd));
+    if (!segment) return with_context(segment.error(), "attaching the supervisor's segment");
+    segment->take_fd();
+    return segment;
   }
 
   Result<void> load(const TemplateSpec& spec) {
@@ -129,6 +151,7 @@ class Template {
 
   Result<void> serve(AgentCloner& cloner) {
     for (;;) {
+      if (!spare_.is_ready() && is_quiet()) spare_ = cloner.make_spare();
       SpawnRequest request;
       const auto got =
           receive_with_fds(socket_, std::as_writable_bytes(std::span(&request, 1)), true);
@@ -140,9 +163,23 @@ class Template {
         log::error("a spawn request was malformed, or its descriptors did not fit");
         continue;
       }
-      const auto child = cloner.spawn(request, fds[0].get(), got.fd_count > 1 ? fds[1].get() : -1);
-      if (!answer(request, child)) return {};
+      const int log_pipe = got.fd_count > 1 ? fds[1].get() : -1;
+      if (spare_.is_ready()) {
+        // Its name first: an agent that registers before it is known would have to be looked up.
+        // One that dies in between has died as an agent does that dies at birth.
+        const AgentCloner::Spare told = std::exchange(spare_, {});
+        if (!answer(request, told.child)) return {};
+        told.tell(request, fds[0].get(), log_pipe);
+        continue;
+      }
+      if (!answer(request, cloner.spawn(request, fds[0].get(), log_pipe))) return {};
     }
+  }
+
+  /// Nothing was asked for a moment.
+  bool is_quiet() const {
+    pollfd request{socket_, POLLIN, 0};
+    return ::poll(&request, 1, rest_before_spare_ms) == 0;
   }
 
   bool answer(const SpawnRequest& request, const AgentCloner::Child& child) {
@@ -163,19 +200,20 @@ class Template {
 
   int socket_;
   pid_t root_pid_;
-  AgentEntry entry_;
+  AgentProgram program_;
   std::optional<NeuralModel> model_;
+  AgentCloner::Spare spare_;
 };
 
 }  // namespace
 
-void run_template(int socket, AgentEntry agent_entry) {
+void run_template(int socket, AgentProgram program) {
   const pid_t root_pid = ::getppid();
   if (socket != socket_fd) {
     ::dup3(socket, socket_fd, O_CLOEXEC);
     ::close(socket);
   }
-  const auto ended = Template(socket_fd, root_pid, agent_entry).run();
+  const auto ended = Template(socket_fd, root_pid, program).run();
   std::fflush(nullptr);
   if (ended) ::_exit(to_int(ExitCode::ok));
   TemplateMessage failed;

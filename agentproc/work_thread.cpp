@@ -32,10 +32,14 @@ void WorkThread::set_state(PartyState state) noexcept {
 
 void WorkThread::report_progress() noexcept { store(link_.own().header().progress, ++progress_); }
 
-Result<void> WorkThread::register_with_supervisor() {
+Result<void> WorkThread::announce() {
   set_state(PartyState::starting);
   if (auto sent = link_.announce(); !sent) return sent.error();
   record(FlightCode::registered, link_.inherited());
+  return {};
+}
+
+Result<void> WorkThread::await_admission() {
   while (!link_.admitted()) {
     link_.wait(ns_per_s, [this] { return link_.admitted() || mailbox_.has_mail(); });
     read_mail();

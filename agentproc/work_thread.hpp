@@ -30,9 +30,11 @@ class WorkThread final : public TaskServices {
   WorkThread(PartyLink& link, Mailbox& mailbox, const CancelList& cancelled, ControlThread& control)
       : link_(link), mailbox_(mailbox), cancelled_(cancelled), control_(control) {}
 
-  /// Announces this life and waits until the roster names it. Errors: refused (with the
-  /// supervisor's reason), not_running.
-  Result<void> register_with_supervisor();
+  /// Announces this life. Error: not_running.
+  Result<void> announce();
+  /// Waits until the roster names it. The control thread runs. Error: refused (with the
+  /// supervisor's reason).
+  Result<void> await_admission();
 
   /// Works until told to drain and the ring is empty.
   void run(std::vector<BoundHandler> capabilities);

@@ -31,11 +31,47 @@ bool is_inheritable(BankWord word, PartyId party) {
          word.owner() == party;
 }
 
+/// Rows are taken in order the first time round: behind one that was not used there is none.
+bool was_used(const BankRow& row) { return row.serial != 0; }
+
+/// Whether anything was ever written where the holds of a party's segment lie. A hole of a memfd is
+/// zeros, and to read it is to have the kernel fill it.
+bool has_holds(int segment_fd, const SegmentLayout& layout) {
+  const auto from = static_cast<off_t>(layout.holds);
+  const off_t data = ::lseek(segment_fd, from, SEEK_DATA);
+  if (data < 0) return errno != ENXIO;
+  return data < from + static_cast<off_t>(sizeof(Hold) * layout.hold_count);
+}
+
 Error protocol_error(std::string text) { return Error{ErrorCode::protocol, std::move(text), 0}; }
 
 }  // namespace
 
-Result<std::unique_ptr<PartyLink>> PartyLink::open(UniqueFd socket, int timeout_ms) {
+namespace {
+Result<void> make_bell(PreparedParty& parts) {
+  auto bell_fd = create_memfd("microswarm-bell", bell_page_bytes);
+  if (!bell_fd) return bell_fd.error();
+  auto bell = Mapping::map(bell_fd->get(), bell_page_bytes, Mapping::Access::read_write);
+  if (!bell) return with_context(bell.error(), "mapping the bell");
+  if (auto kept = bell->keep_from_children(); !kept) return kept.error();
+  if (auto sealed = seal_size(bell_fd->get()); !sealed) return sealed.error();
+  parts.bell_fd = std::move(*bell_fd);
+  parts.bell = std::move(*bell);
+  return {};
+}
+}  // namespace
+
+Result<PreparedParty> PreparedParty::make() {
+  PreparedParty parts;
+  auto own = Segment::create_nameless_agent();
+  if (!own) return with_context(own.error(), "making this process's segment");
+  parts.own = std::move(*own);
+  if (auto made = make_bell(parts); !made) return made.error();
+  return parts;
+}
+
+Result<std::unique_ptr<PartyLink>> PartyLink::open(UniqueFd socket, int timeout_ms,
+                                                   PreparedParty prepared) {
   pollfd wanted{socket.get(), POLLIN, 0};
   auto ready = posix_call("poll(party socket)", [&] { return ::poll(&wanted, 1, timeout_ms); });
   if (!ready) return ready.error();
@@ -56,30 +92,34 @@ Result<std::unique_ptr<PartyLink>> PartyLink::open(UniqueFd socket, int timeout_
     return Error{error_code_from(received.message.a), received.message.text, 0};
   if (received.message.kind != PartyMessageKind::welcome)
     return protocol_error("the first message is not a welcome");
-  return accept(std::move(socket), received);
+  return accept(std::move(socket), received, std::move(prepared));
 }
 
 Result<std::unique_ptr<PartyLink>> PartyLink::accept(UniqueFd socket,
-                                                     ReceivedPartyMessage& received) {
+                                                     ReceivedPartyMessage& received,
+                                                     PreparedParty parts) {
   const PartyMessage& welcome = received.message;
   if (welcome.party >= parties_max || welcome.party == supervisor_party || welcome.incarnation == 0)
     return protocol_error("a welcome for party " + std::to_string(welcome.party) +
                           ", incarnation " + std::to_string(welcome.incarnation));
-  auto supervisor = Segment::attach_supervisor(std::move(received.fds[0]));
-  if (!supervisor) return with_context(supervisor.error(), "attaching the supervisor's segment");
-  supervisor->take_fd();  // the mapping is all that is needed
-  auto own = Segment::create_party(welcome.party, welcome.incarnation);
-  if (!own) return with_context(own.error(), "making this process's segment");
-  auto bell_fd = create_memfd("microswarm-bell", bell_page_bytes);
-  if (!bell_fd) return bell_fd.error();
-  auto bell = Mapping::map(bell_fd->get(), bell_page_bytes, Mapping::Access::read_write);
-  if (!bell) return with_context(bell.error(), "mapping the bell");
-  if (auto kept = bell->keep_from_children(); !kept) return kept.error();
-  if (auto sealed = seal_size(bell_fd->get()); !sealed) return sealed.error();
+  if (!parts.supervisor) {
+    auto supervisor = Segment::attach_supervisor(std::move(received.fds[0]));
+    if (!supervisor) return with_context(supervisor.error(), "attaching the supervisor's segment");
+    supervisor->take_fd();  // the mapping is all that is needed
+    parts.supervisor = std::move(*supervisor);
+  }
+  if (parts.own && is_agent(welcome.party)) {
+    parts.own.identify(welcome.party, welcome.incarnation);
+  } else {
+    auto own = Segment::create_party(welcome.party, welcome.incarnation);
+    if (!own) return with_context(own.error(), "making this process's segment");
+    parts.own = std::move(*own);
+  }
+  if (!parts.bell_fd)
+    if (auto made = make_bell(parts); !made) return made.error();
 
-  std::unique_ptr<PartyLink> link(new PartyLink(std::move(socket), welcome, std::move(*supervisor),
-                                                std::move(received.fds[1]), std::move(*own),
-                                                std::move(*bell_fd), std::move(*bell)));
+  std::unique_ptr<PartyLink> link(
+      new PartyLink(std::move(socket), welcome, std::move(received.fds[1]), std::move(parts)));
   link->start_cursors(welcome);
   if (welcome.c != 0 && received.fd_count == 3) {
     auto inherited =
@@ -90,16 +130,16 @@ Result<std::unique_ptr<PartyLink>> PartyLink::accept(UniqueFd socket,
   return link;
 }
 
-PartyLink::PartyLink(UniqueFd socket, const PartyMessage& welcome, Segment supervisor,
-                     UniqueFd eventfd, Segment own, UniqueFd bell_fd, Mapping bell) noexcept
+PartyLink::PartyLink(UniqueFd socket, const PartyMessage& welcome, UniqueFd eventfd,
+                     PreparedParty parts) noexcept
     : party_(welcome.party),
       incarnation_(welcome.incarnation),
       socket_(std::move(socket)),
-      supervisor_(std::move(supervisor)),
+      supervisor_(std::move(parts.supervisor)),
       eventfd_(std::move(eventfd)),
-      own_(std::move(own)),
-      bell_fd_(std::move(bell_fd)),
-      bell_(std::move(bell)) {}
+      own_(std::move(parts.own)),
+      bell_fd_(std::move(parts.bell_fd)),
+      bell_(std::move(parts.bell)) {}
 
 void PartyLink::start_cursors(const PartyMessage& welcome) {
   store(own().cursor(supervisor_party, Lane::data),
@@ -119,7 +159,7 @@ Result<void> PartyLink::inherit_from(UniqueFd segment_fd, Incarnation incarnatio
   const SegmentView dead(mapping->data(), layout);
 
   std::vector<RegionIndex> regions;
-  for (std::uint32_t bank = 0; bank < banks_max; ++bank) {
+  for (std::uint32_t bank = 0; bank < banks_max && was_used(tables().banks[bank]); ++bank) {
     const BankWord word{load(tables().banks[bank].word)};
     if (!is_inheritable(word, party_)) continue;
     for (std::uint32_t slot = 0; slot < bank_slots_max; ++slot)
@@ -137,7 +177,7 @@ Result<void> PartyLink::inherit_from(UniqueFd segment_fd, Incarnation incarnatio
   const DeadParty d{party_,
                     incarnation,
                     dead.holds(),
-                    dead.hold_count(),
+                    has_holds(segment_fd.get(), layout) ? dead.hold_count() : 0,
                     cursor_rows(dead),
                     &dead.header().in_hand,
                     &dead.region(0)};
@@ -210,7 +250,7 @@ void PartyLink::begin() {
   for (std::uint32_t k = 0; k < inherited_; ++k) release(k);
   if (!has_predecessor_) return;
   // After the releases above, so that a bank whose last token this was goes at once.
-  for (std::uint32_t bank = 0; bank < banks_max; ++bank) {
+  for (std::uint32_t bank = 0; bank < banks_max && was_used(tables().banks[bank]); ++bank) {
     const BankRow& row = tables().banks[bank];
     const BankWord word{load(row.word)};
     if (is_inheritable(word, party_) && word.incarnation() != incarnation_)

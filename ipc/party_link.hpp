@@ -26,12 +26,25 @@
 
 namespace micro_swarm {
 
+/// What an agent's process can make before it is told who it is. Each part may be missing: then it
+/// is made when the welcome arrives.
+struct PreparedParty {
+  Segment supervisor;  ///< the map of the supervisor's, which is the same for a swarm's whole life
+  Segment own;         ///< nameless
+  UniqueFd bell_fd;
+  Mapping bell;
+
+  /// Makes `own` and the bell.
+  static Result<PreparedParty> make();
+};
+
 class PartyLink {
  public:
   /// Waits up to `timeout_ms` for `welcome` on `socket`, then makes this life's segment and bell.
   /// Errors: refused (with the supervisor's text), not_running (closed), protocol, timed_out,
   /// system.
-  static Result<std::unique_ptr<PartyLink>> open(UniqueFd socket, int timeout_ms);
+  static Result<std::unique_ptr<PartyLink>> open(UniqueFd socket, int timeout_ms,
+                                                 PreparedParty prepared = {});
   PartyLink(const PartyLink&) = delete;
   PartyLink& operator=(const PartyLink&) = delete;
 
@@ -90,9 +103,10 @@ class PartyLink {
   std::uint32_t inherited() const noexcept { return inherited_; }
 
  private:
-  PartyLink(UniqueFd socket, const PartyMessage& welcome, Segment supervisor, UniqueFd eventfd,
-            Segment own, UniqueFd bell_fd, Mapping bell) noexcept;
-  static Result<std::unique_ptr<PartyLink>> accept(UniqueFd socket, ReceivedPartyMessage& welcome);
+  PartyLink(UniqueFd socket, const PartyMessage& welcome, UniqueFd eventfd,
+            PreparedParty parts) noexcept;
+  static Result<std::unique_ptr<PartyLink>> accept(UniqueFd socket, ReceivedPartyMessage& welcome,
+                                                   PreparedParty parts);
   Result<void> inherit_from(UniqueFd segment_fd, Incarnation incarnation);
   void start_cursors(const PartyMessage& welcome);
   void check_cursors();

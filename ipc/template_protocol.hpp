@@ -2,8 +2,9 @@
 
 // The template socket: SEQPACKET between the supervisor and one template process.
 //
-// supervisor -> template: first one TemplateSpec packet (JSON), then SpawnRequest packets with the
-//   descriptors [party socket, stdout/stderr pipe write end]; the pipe may be missing.
+// supervisor -> template: first one TemplateSpec packet (JSON) with the descriptor [supervisor's
+//   segment], which may be missing, then SpawnRequest packets with the descriptors [party socket,
+//   stdout/stderr pipe write end]; the pipe may be missing.
 // template -> supervisor: one TemplateMessage `ready` or `load_failed` after the spec (after
 //   load_failed the template exits), then one `spawned` (with the pidfd beside it) or
 //   `spawn_failed` per SpawnRequest, in their order.

@@ -56,6 +56,17 @@ Result<Segment> Segment::create_party(PartyId party, Incarnation incarnation) {
                 0);
 }
 
+Result<Segment> Segment::create_nameless_agent() {
+  static_assert(party_layout(0).regions == party_layout(agents_max - 1).regions &&
+                party_layout(0).size_bytes == party_layout(agents_max - 1).size_bytes);
+  return create("microswarm-segment", no_party, 0, party_layout(0), SegmentKind::party, 0);
+}
+
+void Segment::identify(PartyId party, Incarnation incarnation) noexcept {
+  view_.header().party = party;
+  view_.header().incarnation = incarnation;
+}
+
 Result<Segment> Segment::create_supervisor(std::uint32_t task_capacity) {
   return create("microswarm-supervisor", supervisor_party, 1, supervisor_layout(task_capacity),
                 SegmentKind::supervisor, task_capacity);

@@ -59,6 +59,11 @@ class Segment {
   /// Creates, sizes, maps read-write, fills in the identity and seals: afterwards the calling
   /// process is the only one that can ever write it. `fd()` is what is sent to the supervisor.
   static Result<Segment> create_party(PartyId party, Incarnation incarnation);
+  /// The same for an agent that is not told yet which one it will be; identify() is still to come.
+  static Result<Segment> create_nameless_agent();
+  /// Once, before anybody else sees the segment. Precondition: made by create_nameless_agent(), and
+  /// the party is an agent's id: all agents' segments have one layout.
+  void identify(PartyId party, Incarnation incarnation) noexcept;
   /// The supervisor's; root makes it and forks supervisors with the mapping in them.
   static Result<Segment> create_supervisor(std::uint32_t task_capacity);
 

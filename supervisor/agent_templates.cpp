@@ -44,7 +44,8 @@ void Agents::start_template(std::uint32_t number) {
   }
   c_.root.keep(fd_key::template_socket + number, sockets->first.get());
   c_.root.keep(fd_key::template_log + number, pipe->first.get());
-  send_with_fds(sockets->first.get(), std::as_bytes(std::span(*packet)), {}, true);
+  // With it the map that all its agents inherit.
+  send_with_fds(sockets->first.get(), std::as_bytes(std::span(*packet)), {&c_.segment_fd, 1}, true);
   t.socket.emplace(c_.io, sockets->first.release());
   t.log_pipe.emplace(c_.io, pipe->first.release());
   c_.root.spawn_template(number, sockets->second.get(), pipe->second.get());

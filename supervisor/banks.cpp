@@ -124,6 +124,8 @@ void Banks::requested(Peer& peer, const PartyMessage& message) {
     return refuse("pool full: " + std::to_string(leased_regions_) + " of " +
                   std::to_string(budget) + " regions are leased");
   }
+  // In order the first time round: who looks for a party's banks stops at the first row that was
+  // never used (serial 0).
   std::uint32_t bank = banks_max;
   for (std::uint32_t i = 0; i < banks_max && bank == banks_max; ++i) {
     const std::uint32_t at = (next_row_ + i) % banks_max;

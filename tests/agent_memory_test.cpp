@@ -277,7 +277,7 @@ struct DeadLife {
 Token own_token(FakeSupervisor& supervisor, std::uint32_t bank, std::uint32_t generation) {
   BankRow& row = supervisor.tables().banks[bank];
   row.slots = 1;
-  row.serial = 0;
+  row.serial = 1;
   row.region_bytes = fake_region_bytes;
   store(row.word, BankWord::make(BankState::live, 7, 1).word);
   return Token::make(7, region_index(bank, 0), 0, generation);

@@ -135,6 +135,7 @@ void wait_for_the_end(int socket) {
 /// Does what the name of its first capability says.
 int test_agent(const AgentContext& context) {
   const std::string& what = context.capabilities.at(0).name;
+  *context.prepared = {};  // of no use here
   if (what == "touch") {
     const char here = 1;
     [[maybe_unused]] const ssize_t sent = ::write(context.socket, &here, 1);
@@ -201,7 +202,7 @@ class Template {
       pair->first.reset();
       pair->second.reset();
       confine();
-      run_template(socket, &test_agent);
+      run_template(socket, {&test_agent});
     }
     BOOST_REQUIRE(pid_ > 0);
     line_ = std::move(pair->first);
@@ -329,6 +330,26 @@ void check_report(const AgentReport& report, const Agent& agent) {
   BOOST_TEST(report.library_works);
 }
 
+std::string name_of(pid_t pid) {
+  std::ifstream file("/proc/" + std::to_string(pid) + "/comm");
+  std::string name;
+  std::getline(file, name);
+  return name;
+}
+
+/// Our child that is one; made when the template has had nothing to do for a moment.
+pid_t spare_of(pid_t origin) {
+  for (int waited_ms = 0; waited_ms < patience_ms; ++waited_ms) {
+    const std::string self = std::to_string(::getpid());
+    std::ifstream children("/proc/self/task/" + self + "/children");
+    for (pid_t child = 0; children >> child;)
+      if (name_of(child) == "ms-spare" && ::getsid(child) == origin) return child;
+    ::poll(nullptr, 0, 1);
+  }
+  BOOST_FAIL("the template made no spare");
+  return -1;
+}
+
 std::string load_failure(const TemplateSpec& spec) {
   Template origin(spec);
   const auto message = origin.message();
@@ -416,6 +437,43 @@ BOOST_AUTO_TEST_CASE(agents_outlive_their_template) {
   Agent agent(origin, 1);
   origin.kill();
   check_report(receive<AgentReport>(agent.socket()), agent);
+}
+
+BOOST_AUTO_TEST_CASE(a_spare_becomes_the_agent_that_is_asked_for) {
+  Template origin(spec_for("report"), [] { ::setsid(); });  // as root has it
+  origin.require_ready();
+  for (std::uint16_t party = 1; party <= 2; ++party) {
+    const pid_t spare = spare_of(origin.pid());
+    // How whoever looks for strays knows it.
+    BOOST_TEST(::getsid(spare) == origin.pid());
+    Agent agent(origin, party);
+    BOOST_TEST(agent.spawned().pid == spare);
+    const auto report = receive<AgentReport>(agent.socket());
+    check_report(report, agent);
+    BOOST_TEST(report.party == party);
+    BOOST_TEST(report.name == "ms-agent-" + std::to_string(party));
+  }
+}
+
+BOOST_AUTO_TEST_CASE(without_its_spare_a_template_clones_another) {
+  Template origin(spec_for("report"), [] { ::setsid(); });  // as root has it
+  origin.require_ready();
+  const pid_t spare = spare_of(origin.pid());
+  BOOST_REQUIRE(::kill(spare, SIGKILL) == 0);
+  BOOST_REQUIRE(::waitpid(spare, nullptr, 0) == spare);
+  Agent agent(origin, 7);
+  BOOST_TEST(agent.spawned().pid != spare);
+  check_report(receive<AgentReport>(agent.socket()), agent);
+}
+
+BOOST_AUTO_TEST_CASE(a_spare_ends_with_its_template) {
+  Template origin(spec_for("report"), [] { ::setsid(); });  // as root has it
+  origin.require_ready();
+  const pid_t spare = spare_of(origin.pid());
+  origin.kill();
+  int status = -1;
+  BOOST_REQUIRE(::waitpid(spare, &status, 0) == spare);
+  BOOST_TEST(WIFEXITED(status));
 }
 
 BOOST_AUTO_TEST_CASE(a_template_ends_with_its_socket) {
