@@ -105,7 +105,14 @@ void Supervisor::attach_known_parties() {
     // The roster may name the life whose segment was not moved to its final key yet.
     Result<void> attached = segment ? parties_.adopt_live(peer, std::move(segment))
                                     : Result<void>(Error{ErrorCode::not_found, "no segment", 0});
-    if (!attached && pending) attached = parties_.adopt_live(peer, std::move(pending));
+    if (!attached && pending) {
+      attached = parties_.adopt_live(peer, std::move(pending));
+      if (attached) {  // the move that was missing: the next life will need the pending key
+        RootBatch batch;
+        batch.move(fd_key::pending_segment + p, fd_key::segment + p);
+        c_.root.send(batch);
+      }
+    }
     if (!attached) {
       log::error("{}: {}", parties_.label(peer), attached.error().message);
       continue;
