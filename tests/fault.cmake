@@ -22,6 +22,10 @@ ms_fault_test(kernel_6_1 SOURCES fault_kernel_6_1_test.cpp LIBS ms_ipc PkgConfig
 # ---- the decisions behind it, without a process ----
 find_package(rapidcheck REQUIRED)
 ms_test(NAME scheduler.choices SOURCES scheduler_test.cpp LIBS ms_supervisor rapidcheck)
+ms_test(NAME scheduler.order SOURCES scheduler_order_test.cpp LIBS ms_scheduling)
+ms_test(NAME scheduler.states SOURCES scheduler_states_test.cpp LIBS ms_scheduling)
+ms_test(NAME scheduler.model SOURCES scheduler_model.cpp scheduler_model_test.cpp
+        LIBS ms_scheduling rapidcheck TIMEOUT 120)
 ms_test(NAME scheduler.restarts SOURCES restart_policy_test.cpp LIBS ms_supervisor)
 ms_test(NAME scheduler.health SOURCES health_test.cpp LIBS ms_supervisor)
 ms_test(NAME scheduler.task_steps SOURCES task_steps_test.cpp LIBS ms_supervisor)

@@ -132,9 +132,10 @@ Explanation Scheduler::explain(TaskId task, std::uint64_t now_ns) const {
 
 std::array<std::uint32_t, reasons> Scheduler::pending() const {
   std::array<std::uint32_t, reasons> counts{};
-  for (const Node& node : nodes_)
+  nodes_.for_each([&](const Node& node) {
     if (node.state != Node::State::none && node.state != Node::State::running)
       ++counts[static_cast<unsigned>(reason_of(node))];
+  });
   return counts;
 }
 

@@ -1,7 +1,6 @@
 #include "supervisor/scheduling/scheduler.hpp"
 
 #include <algorithm>
-#include <cassert>
 
 #include "supervisor/scheduling/agent_choice.hpp"
 
@@ -33,18 +32,17 @@ void Scheduler::step(const Event& event, std::uint64_t now_ns, std::vector<Actio
 // ---- nodes ----
 
 Node* Scheduler::find(TaskId task) {
-  Node& node = nodes_[task_slot(task)];
+  Node& node = nodes_.at(task_slot(task));
   return task != 0 && node.task == task ? &node : nullptr;
 }
 
 const Node* Scheduler::find(TaskId task) const {
-  if (task_slot(task) >= nodes_.size()) return nullptr;
-  const Node& node = nodes_[task_slot(task)];
-  return task != 0 && node.task == task ? &node : nullptr;
+  const Node* node = nodes_.find(task_slot(task));
+  return task != 0 && node != nullptr && node->task == task ? node : nullptr;
 }
 
 Node* Scheduler::track(TaskId task, const TaskSpec& spec) {
-  Node& node = nodes_[task_slot(task)];
+  Node& node = nodes_.at(task_slot(task));
   if (node.task == task) return &node;
   if (node.task != 0) drop(node);  // its record is another's by now
   const std::uint16_t shape = shapes_.of(spec, agents_);
@@ -135,13 +133,12 @@ void Scheduler::on(const TaskReady& e) {
   if (node == nullptr || node->state == Node::State::queued) return;
   if (node->state == Node::State::running) leave_agent(*node);
   enqueue(*node);
-  pump(e.near);
+  pump(e.task, e.near);
 }
 
 void Scheduler::on(const TaskAdopted& e) {
   Node* node = track(e.task, e.spec);
-  if (node == nullptr || node->state == Node::State::running) return;
-  assert(node->state == Node::State::none);
+  if (node == nullptr || node->state != Node::State::none) return;
   dispatch(*node, e.agent);
 }
 
@@ -164,7 +161,7 @@ void Scheduler::on(const AttemptFailed& e) {
     timers_.set(*node);
     actions_->push_back({Action::Kind::retry, {}, no_party, e.task, 0, node->not_before_ns});
   }
-  pump(nullptr);
+  pump();
 }
 
 void Scheduler::on(const TaskEnded& e) {
@@ -182,7 +179,7 @@ void Scheduler::on(const TaskEnded& e) {
     last_end_ns_ = now_ns_;
   }
   // The next task first, so that no agent waits for the bookkeeping.
-  pump(nullptr);
+  pump();
   outcomes_.clear();
   graph_.ended(e.task, e.succeeded, outcomes_);
   for (const TaskGraph::Outcome& outcome : outcomes_) tell(outcome);
@@ -204,7 +201,7 @@ void Scheduler::on(const AgentUp& e) {
   if (agents_.at(e.agent).is_up) on(AgentDown{e.agent});
   agents_.up(e.agent, e.offers);
   shapes_.agent_up(e.agent, agents_);
-  pump(nullptr);
+  pump();
 }
 
 void Scheduler::on(const AgentDown& e) {
@@ -214,7 +211,7 @@ void Scheduler::on(const AgentDown& e) {
 
 void Scheduler::on(const StrategyChanged& e) { settings_.strategy = e.strategy; }
 
-void Scheduler::on(const Tick&) { pump(nullptr); }
+void Scheduler::on(const Tick&) { pump(); }
 
 void Scheduler::run_timers() {
   while (Node* node = timers_.due(now_ns_)) {
@@ -255,10 +252,10 @@ void Scheduler::settle_slot_claim(std::uint16_t number) {
 }
 
 void Scheduler::settle_memory_claim() {
-  if (memory_claim_ != no_slot && fits_memory(nodes_[memory_claim_])) memory_claim_ = no_slot;
+  if (memory_claim_ != no_slot && fits_memory(nodes_.at(memory_claim_))) memory_claim_ = no_slot;
 }
 
-void Scheduler::pump(const AgentSet* near) {
+void Scheduler::pump(TaskId ready, const AgentSet* near) {
   settle_memory_claim();
   while (queues_.size() != 0 && agents_.open().any() && !is_at_limit()) {
     // What can be served now; and what could be if an agent kept itself free for it.
@@ -293,14 +290,14 @@ void Scheduler::pump(const AgentSet* near) {
     }
     if (shape.cpu_slots != 1) candidates = with_slots(candidates, shape.cpu_slots);
     const PartyId agent =
-        choose_agent(settings_.strategy, candidates, near, shape, agents_, times_);
+        choose_agent(settings_.strategy, candidates, node->task == ready ? near : nullptr, shape,
+                     agents_, times_);
     queues_.erase(*node);
     flows_.charge(node->flow, node->level);
     actions_->push_back({Action::Kind::dispatch, {}, agent, node->task, 0, 0});
     dispatch(*node, agent);
     // It may have been the last one that somebody else keeps itself free for.
     settle_slot_claim(node->shape);
-    near = nullptr;
   }
 }
 

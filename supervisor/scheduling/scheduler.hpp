@@ -91,7 +91,8 @@ class Scheduler {
   void time_out(Node& node);
 
   // What the pump asks.
-  void pump(const AgentSet* near);
+  /// `near` holds for `ready` alone.
+  void pump(TaskId ready = 0, const AgentSet* near = nullptr);
   bool is_at_limit() const {
     return settings_.max_concurrent != 0 && running_ >= settings_.max_concurrent;
   }
@@ -113,7 +114,7 @@ class Scheduler {
   std::uint64_t ends_interval_ns_ = 0;  // smoothed; 0 = not known
   std::uint64_t last_end_ns_ = 0;
 
-  std::vector<Node> nodes_;                                    // by record slot
+  Nodes nodes_;
   std::unordered_map<std::uint32_t, Resources> reservations_;  // of the few that reserve, by slot
   std::uint64_t regions_reserved_ = 0;
   std::uint64_t bytes_reserved_ = 0;
