@@ -56,5 +56,6 @@ Group task_group();
 Group memory_group();
 Group recovery_group();
 Group idle_group();
+Group journal_group();
 
 }  // namespace micro_swarm::bench
