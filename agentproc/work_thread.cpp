@@ -139,10 +139,12 @@ std::optional<WorkThread::Dispatch> WorkThread::checked(const SlotBody& body) co
   dispatch.attempt.word = body.inline_data[1];
   dispatch.token = Token{body.token};
   dispatch.payload_bytes = body.token != 0 ? body.region_bytes : body.inline_bytes;
+  dispatch.payload_offset = body.token != 0 ? body.inline_data[2] : 0;
   if (body.kind != static_cast<std::uint16_t>(MessageKind::dispatch) ||
       body.inline_bytes > task_inline_bytes_max ||
       task_slot(dispatch.task) >= link_.supervisor().header().task_capacity ||
-      (dispatch.token && (!dispatch.token.well_formed() || body.inline_bytes != 0)))
+      (dispatch.token && (!dispatch.token.well_formed() || body.inline_bytes != 0 ||
+                          dispatch.payload_offset > 0xffffffffu)))
     return std::nullopt;
   return dispatch;
 }
@@ -190,9 +192,9 @@ void WorkThread::run_task(const Dispatch& dispatch, std::span<const std::byte> i
 
 Result<std::span<const std::byte>> WorkThread::wait_for_payload(const Dispatch& dispatch) {
   for (std::uint64_t deadline_ns = 0;;) {
-    auto found = link_.memory_of(dispatch.token, dispatch.payload_bytes);
+    auto found = link_.memory_of(dispatch.token, dispatch.payload_offset + dispatch.payload_bytes);
     if (!found) return found.error();
-    if (*found) return **found;
+    if (*found) return (*found)->subspan(dispatch.payload_offset);
     const std::uint64_t now = now_ns();
     if (deadline_ns == 0) deadline_ns = now + payload_wait_ns;
     if (now >= deadline_ns)

@@ -52,7 +52,8 @@ class WorkThread final : public TaskServices {
     TaskId task = 0;
     AttemptWord attempt;
     std::size_t payload_bytes = 0;
-    Token token;  ///< lent; none: the payload is inline
+    std::uint64_t payload_offset = 0;  ///< in the token's region, where others' payloads lie too
+    Token token;                       ///< lent; none: the payload is inline
   };
 
   bool has_work() noexcept {

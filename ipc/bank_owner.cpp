@@ -125,6 +125,13 @@ void BankOwner::came_home(RegionIndex region) {
   if (bank->region_bytes == pool_region_bytes_) free_.push_back(region);
 }
 
+std::span<std::byte> BankOwner::whole_region(std::uint32_t hold) {
+  const Token token{load((*holds_)[hold].token)};
+  Bank* bank = find(bank_of(token.region()));
+  if (bank == nullptr) return {};
+  return {bank->memory.data() + slot_of(token.region()) * bank->region_bytes, bank->region_bytes};
+}
+
 std::span<const std::byte> BankOwner::memory_of(Token token, std::size_t size_bytes) const {
   const Bank* bank = find(bank_of(token.region()));
   if (token.owner() != party_ || bank == nullptr || bank->step != Step::live ||

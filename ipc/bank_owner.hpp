@@ -42,6 +42,9 @@ class BankOwner {
   /// or release. Errors: too_large (more than the pool can ever give), refused (no hold is free).
   Result<std::optional<Allocation>> try_allocate(std::size_t size_bytes, std::uint64_t now);
 
+  /// All memory of the own region whose token the hold carries, also behind what was asked for.
+  std::span<std::byte> whole_region(std::uint32_t hold);
+
   /// Gives up an allocation that was not passed on.
   void release(const Allocation& allocation) { release(allocation.hold); }
   /// Releases a token of an own region (or an inherited one) and frees its hold.

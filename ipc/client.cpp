@@ -42,6 +42,8 @@ void TaskResult::swap(TaskResult& other) noexcept {
   std::swap(attempts_, other.attempts_);
   std::swap(inline_bytes_, other.inline_bytes_);
   std::swap(refusal_, other.refusal_);
+  std::swap(refusal_reason_, other.refusal_reason_);
+  std::swap(refused_number_, other.refused_number_);
   std::swap(retry_after_ms_, other.retry_after_ms_);
   std::swap(hold_, other.hold_);
   std::swap(region_, other.region_);
@@ -87,6 +89,10 @@ Result<Region> Client::allocate(std::size_t size_bytes, std::uint32_t timeout_ms
 }
 Result<std::uint64_t> Client::submit(TaskRequest&& request, std::uint32_t timeout_ms) {
   return core_->submit(request, timeout_ms);
+}
+Result<BatchSubmitted> Client::submit_batch(std::span<TaskRequest> requests,
+                                            std::uint32_t timeout_ms) {
+  return core_->submit_batch(requests, timeout_ms);
 }
 Result<BatchSubmitted> Client::try_submit_batch(std::span<TaskRequest> requests) {
   return core_->try_submit_batch(requests);

@@ -27,6 +27,7 @@
 
 #include "common/posix.hpp"
 #include "common/result.hpp"
+#include "ipc/party_protocol.hpp"
 #include "shm/task_record_data.hpp"
 
 namespace micro_swarm {
@@ -62,6 +63,50 @@ class Region {
   std::uint32_t hold_ = 0;
 };
 
+/// A task that another one waits for and reads the result of.
+struct TaskDependency {
+  enum class Kind : std::uint8_t { submission, batch_entry, task };
+  Kind kind = Kind::task;
+  std::uint64_t value = 0;
+  /// An earlier submission of this client, by the number submit() returned.
+  static constexpr TaskDependency submission(std::uint64_t number) {
+    return {Kind::submission, number};
+  }
+  /// A request of the same submit_batch(), by its position; also one that comes later in it.
+  static constexpr TaskDependency batch_entry(std::size_t index) {
+    return {Kind::batch_entry, index};
+  }
+  /// Anybody's task.
+  static constexpr TaskDependency task(TaskId id) { return {Kind::task, id}; }
+};
+
+/// What few tasks need. A submission that has options costs the supervisor a look into the memory
+/// it came in: many of them in one submit_batch() cost that once.
+struct TaskOptions {
+  /// At most 64. The task waits until all have ended, and finds their results in its inputs.
+  std::vector<TaskDependency> depends_on;
+  OnDependencyFailure on_dependency_failure = OnDependencyFailure::fail;
+  /// Its result stays readable for tasks that are submitted after it has ended.
+  bool keep_result = false;
+  /// Kind of work, for shares and limits; at most 32 bytes.
+  std::string_view category;
+  /// From acceptance; the earlier goes first in its class, and a task that is late is timed out.
+  /// 0 = none.
+  std::uint32_t deadline_ms = 0;
+  /// How often a task that its agent answered as failed is run again, and how long after the first
+  /// failure.
+  std::uint16_t retries = 0;
+  std::uint32_t retry_backoff_ms = 0;
+  /// Only agents that offer the capability in this version or a later one.
+  std::uint16_t min_version = 0;
+  /// Reserved while it runs.
+  std::uint16_t cpu_slots = 0;
+  std::uint32_t resource_regions = 0;
+  std::uint64_t resource_bytes = 0;
+  /// At most 64 bytes.
+  std::string_view idempotency_key;
+};
+
 /// A task to be done.
 struct TaskRequest {
   /// Must be one of the swarm's; see Client::capabilities.
@@ -76,6 +121,8 @@ struct TaskRequest {
   /// The result is not for this client: it stays with the swarm for `microswarm task result`, while
   /// there is room. The submission stays in_flight() unless it is refused.
   bool is_detached = false;
+  /// The caller's; needed until submit returns.
+  const TaskOptions* options = nullptr;
 };
 
 /// How a task ended. Holds the right to read the result, where it lies in the agent's memory; the
@@ -111,6 +158,10 @@ class TaskResult {
 
   /// Why a submission was refused, or (ErrorCode::protocol) that the result's memory made no sense.
   std::optional<ErrorCode> refusal() const noexcept { return refusal_; }
+  /// The same, closer.
+  SubmitRefusal refusal_reason() const noexcept { return refusal_reason_; }
+  /// The submission that is the cause; with a batch it may be another one of it.
+  std::uint64_t refused_number() const noexcept { return refused_number_; }
   /// After a refusal: when trying again may help.
   std::uint32_t retry_after_ms() const noexcept { return retry_after_ms_; }
 
@@ -127,6 +178,8 @@ class TaskResult {
   std::uint8_t attempts_ = 0;
   std::uint8_t inline_bytes_ = 0;
   std::optional<ErrorCode> refusal_;
+  SubmitRefusal refusal_reason_ = SubmitRefusal::none;
+  std::uint64_t refused_number_ = 0;
   std::uint32_t retry_after_ms_ = 0;
   std::uint32_t hold_ = 0;
   std::span<const std::byte> region_;
@@ -169,9 +222,20 @@ class Client {
   /// (ring full), usage (payload and region), not_running.
   Result<std::uint64_t> submit(TaskRequest&& request, std::uint32_t timeout_ms = 10'000);
 
+  /// Hands in all of `requests` with one message: all are accepted, or all are refused for one
+  /// reason (each then has a result that says so). Their numbers follow one by one. Payloads are
+  /// copied into one region that is given back when the last of the tasks has ended; regions in
+  /// requests are taken only where there is one request. Blocks up to `timeout_ms` for memory and
+  /// for room in the ring. On error nothing was sent and nothing moved out of `requests`.
+  /// Errors: as submit; usage (a ring of dependencies, naming its members; too many of something);
+  /// too_large (all payloads together are more than the pool).
+  Result<BatchSubmitted> submit_batch(std::span<TaskRequest> requests,
+                                      std::uint32_t timeout_ms = 10'000);
+
   /// Hands in as many of `requests`, from the first on, as there is room for right now, and wakes
   /// the supervisor once. Never blocks. count 0 = no room now. Regions of those handed in are
-  /// empty afterwards. Error: the first of `requests` is wrong in itself (as in submit).
+  /// empty afterwards. Error: the first of `requests` is wrong in itself (as in submit), or has
+  /// options: those are submit_batch()'s.
   Result<BatchSubmitted> try_submit_batch(std::span<TaskRequest> requests);
 
   /// The next result, in the order they arrived; each number comes once. nullopt: none within

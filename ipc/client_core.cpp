@@ -21,13 +21,13 @@ constexpr std::uint64_t bank_idle_ns = 2 * ns_per_s;
 constexpr std::uint32_t calls_between_pumps = 256;
 constexpr std::size_t kept_results_max = std::size_t{1} << 20;
 
-std::uint64_t deadline_after(std::uint32_t timeout_ms) {
-  return timeout_ms == Client::forever ? ~std::uint64_t{0} : now_ns() + timeout_ms * ns_per_ms;
-}
-
 Error gone_error() { return Error{ErrorCode::not_running, "the swarm is gone", 0}; }
 
 }  // namespace
+
+std::uint64_t ClientCore::deadline_after(std::uint32_t timeout_ms) {
+  return timeout_ms == Client::forever ? ~std::uint64_t{0} : now_ns() + timeout_ms * ns_per_ms;
+}
 
 Result<std::shared_ptr<ClientCore>> ClientCore::attach(UniqueFd socket, std::uint32_t timeout_ms) {
   const std::uint64_t deadline_ns = deadline_after(timeout_ms);
@@ -235,7 +235,27 @@ void ClientCore::send(TaskRequest& request, std::uint16_t capability) {
   request.region.bytes_ = {};
 }
 
+Result<void> ClientCore::wait_for_room(std::uint64_t deadline_ns) {
+  RingWriter& ring = link_->data_out();
+  while (!ring.has_space(1)) {
+    const std::uint64_t now = now_ns();
+    if (now >= deadline_ns)
+      return Error{ErrorCode::timed_out, "the supervisor takes no submissions just now", 0};
+    if (auto pumped = pump(); !pumped) return pumped.error();
+    keep_results();
+    link_->ring_supervisor();
+    link_->wait(std::min(ring_full_nap_ns, deadline_ns - now),
+                [&] { return ring.has_space(1) || (link_->data_in().ready() && can_keep_more()); });
+  }
+  return {};
+}
+
 Result<std::uint64_t> ClientCore::submit(TaskRequest& request, std::uint32_t timeout_ms) {
+  if (request.options != nullptr) {
+    auto batch = submit_batch({&request, 1}, timeout_ms);
+    if (!batch) return batch.error();
+    return batch->first_number;
+  }
   auto capability = check(request);
   if (!capability) return capability.error();
   if (++calls_ % calls_between_pumps == 0) {
@@ -249,20 +269,8 @@ Result<std::uint64_t> ClientCore::submit(TaskRequest& request, std::uint32_t tim
     copy = std::move(*region);
     std::memcpy(copy.bytes_.data(), request.payload.data(), request.payload.size());
   }
-  RingWriter& ring = link_->data_out();
-  if (!ring.has_space(1)) {
-    const std::uint64_t deadline_ns = deadline_after(timeout_ms);
-    while (!ring.has_space(1)) {
-      const std::uint64_t now = now_ns();
-      if (now >= deadline_ns)
-        return Error{ErrorCode::timed_out, "the supervisor takes no submissions just now", 0};
-      if (auto pumped = pump(); !pumped) return pumped.error();
-      keep_results();
-      link_->ring_supervisor();
-      link_->wait(std::min(ring_full_nap_ns, deadline_ns - now), [&] {
-        return ring.has_space(1) || (link_->data_in().ready() && can_keep_more());
-      });
-    }
+  if (!link_->data_out().has_space(1)) {
+    if (auto room = wait_for_room(deadline_after(timeout_ms)); !room) return room.error();
   }
   const std::uint64_t number = numbers_.next();
   if (copy) {
@@ -281,6 +289,11 @@ Result<BatchSubmitted> ClientCore::try_submit_batch(std::span<TaskRequest> reque
   RingWriter& ring = link_->data_out();
   for (TaskRequest& request : requests) {
     if (!ring.has_space(1)) break;
+    if (request.options != nullptr) {
+      if (batch.count == 0)
+        return Error{ErrorCode::usage, "a task with options is handed in by submit_batch", 0};
+      break;
+    }
     auto capability = check(request);
     if (!capability) {
       if (batch.count == 0) return capability.error();
@@ -340,18 +353,35 @@ ClientCore::Taken ClientCore::take_result(TaskResult& result) {
     ++doubled_;
     return Taken::dropped;
   }
-  if (result.state_ == TaskState::free) {  // refused
-    result.task_id_ = 0;
-    const std::uint64_t code = body.inline_data[2];
-    result.refusal_ = code <= static_cast<std::uint64_t>(ErrorCode::gave_up)
-                          ? static_cast<ErrorCode>(code)
-                          : ErrorCode::refused;
-    result.retry_after_ms_ = static_cast<std::uint32_t>(body.inline_data[3]);
+  if (result.state_ == TaskState::free) {
+    finish_refused(result, body);
     return Taken::result;
   }
   result.inline_bytes_ = static_cast<std::uint8_t>(body.inline_bytes);
   std::memcpy(result.inline_.data(), &body.inline_data[2], body.inline_bytes);
   return Taken::result;
+}
+
+void ClientCore::finish_refused(TaskResult& result, const SlotBody& body) {
+  const RefusalCode code{body.inline_data[2]};
+  const RefusalScope scope{body.inline_data[4]};
+  const auto describe = [&](TaskResult& one, std::uint64_t number) {
+    one.number_ = number;
+    one.task_id_ = 0;
+    one.state_ = TaskState::free;
+    one.refusal_ = code.code();
+    one.refusal_reason_ = code.reason();
+    one.refused_number_ = result.number_ + scope.entry();
+    one.retry_after_ms_ = static_cast<std::uint32_t>(body.inline_data[3]);
+  };
+  // The others of its batch follow it as results of their own.
+  for (std::uint32_t i = 1; i < scope.count(); ++i) {
+    if (!numbers_.finish(result.number_ + i)) continue;
+    TaskResult other;
+    describe(other, result.number_ + i);
+    kept_.push_back(std::move(other));
+  }
+  describe(result, result.number_);
 }
 
 ClientCore::Taken ClientCore::take_region_result(TaskResult& result, const SlotBody& body) {

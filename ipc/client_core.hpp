@@ -23,6 +23,7 @@ class ClientCore : public std::enable_shared_from_this<ClientCore> {
 
   Result<Region> allocate(std::size_t size_bytes, std::uint32_t timeout_ms);
   Result<std::uint64_t> submit(TaskRequest& request, std::uint32_t timeout_ms);
+  Result<BatchSubmitted> submit_batch(std::span<TaskRequest> requests, std::uint32_t timeout_ms);
   Result<BatchSubmitted> try_submit_batch(std::span<TaskRequest> requests);
   Result<std::optional<TaskResult>> next_result(std::uint32_t timeout_ms);
 
@@ -37,6 +38,7 @@ class ClientCore : public std::enable_shared_from_this<ClientCore> {
  private:
   enum class Taken { result, nothing, dropped, not_mapped, no_hold };
 
+  static std::uint64_t deadline_after(std::uint32_t timeout_ms);
   Result<void> join(std::uint64_t deadline_ns);
   /// Reads the socket, the release ring and what waits to be released. Error: not_running.
   Result<void> pump();
@@ -44,6 +46,17 @@ class ClientCore : public std::enable_shared_from_this<ClientCore> {
   void collect_releases();
   Result<std::uint16_t> capability_id(std::string_view name);
   Result<std::uint16_t> check(const TaskRequest& request);
+  Result<void> check_options(const TaskOptions& options, std::size_t batch_size);
+  /// The entries of `requests` as they lie in the region; `payloads_at` is where the payloads
+  /// begin, or nullopt: the one request's payload lies at the region's start already.
+  Result<std::vector<std::byte>> batch_entries(std::span<const TaskRequest> requests,
+                                               std::optional<std::uint64_t> payloads_at);
+  /// With room in the ring for it. The header lies at `header_at` of the region.
+  void send_batch(Region& region, std::uint64_t header_at, std::uint64_t region_bytes,
+                  std::uint32_t count);
+  /// Waits until a message to the supervisor has room.
+  Result<void> wait_for_room(std::uint64_t deadline_ns);
+  void finish_refused(TaskResult& result, const SlotBody& body);
   /// With room in the ring for it.
   void send(TaskRequest& request, std::uint16_t capability);
   Result<bool> try_copy_to_region(TaskRequest& request);

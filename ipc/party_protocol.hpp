@@ -9,8 +9,10 @@
 // arrives, and why every request is idempotent.
 
 #include <cstdint>
+#include <string_view>
 #include <type_traits>
 
+#include "common/result.hpp"
 #include "shm/segment_data.hpp"
 #include "shm/task_record_data.hpp"
 
@@ -61,12 +63,14 @@ static_assert(sizeof(PartyMessage) == 192 && std::is_trivially_copyable_v<PartyM
 /// What ring messages between the supervisor and a party mean (SlotBody::kind).
 enum class MessageKind : std::uint16_t {
   none = 0,
-  submit = 1,    ///< client -> S, Lane::data; token = payload (right passes to S)
-  result = 2,    ///< S -> client, Lane::data; token = result (right passes to the client)
-  dispatch = 3,  ///< S -> agent, Lane::data; token = payload LENT: no right passes, the agent
-                 ///< reads it only while it runs this task
-  complete = 4,  ///< agent -> S, Lane::data; token = result (right passes to S)
-  release = 5,   ///< token going home, Lane::release
+  submit = 1,        ///< client -> S, Lane::data; token = payload (right passes to S)
+  result = 2,        ///< S -> client, Lane::data; token = result (right passes to the client)
+  dispatch = 3,      ///< S -> agent, Lane::data; token = payload LENT: no right passes, the agent
+                     ///< reads it only while it runs this task
+  complete = 4,      ///< agent -> S, Lane::data; token = result (right passes to S)
+  release = 5,       ///< token going home, Lane::release
+  submit_batch = 6,  ///< client -> S, Lane::data; token = the region that submissions and their
+                     ///< payloads lie in (right passes to S), see ipc/batch_protocol.hpp
 };
 
 // SlotBody::inline_data is five words. The first two are the message's own, the other three
@@ -92,10 +96,32 @@ struct SubmitWord {
 /// SubmitWord::flags. The client will not wait for the result: it stays with the supervisor, for
 /// whoever asks on the control socket. A refusal is told all the same.
 inline constexpr std::uint8_t submit_detached = 1;
+/// Of entries of a batch only. The result stays readable for tasks that are submitted later and
+/// depend on it, until the task's record is used again.
+inline constexpr std::uint8_t submit_keeps_result = 2;
+
+/// submit_batch: word 0 = number of the first entry, the others follow one by one; word 1 = how
+/// many; word 2 = where in the region the BatchHeader lies (inline_bytes is 8). All entries are
+/// accepted, or none.
+
+/// Why a submission was refused, closer than its ErrorCode.
+enum class SubmitRefusal : std::uint8_t {
+  none = 0,
+  malformed,
+  stopping,
+  unknown_capability,
+  queue_full,          ///< no task record is free
+  unknown_dependency,  ///< not an own earlier number, not in the batch, no task that is on record
+  dependency_cycle,
+  result_not_kept,  ///< a dependency has ended and its result went to its client
+};
+std::string_view name_of(SubmitRefusal reason);
+/// One sentence for whoever submitted.
+std::string_view text_of(SubmitRefusal reason);
 
 /// result: word 0 = number; word 1 = {TaskState:4, attempts:8, the TaskId's slot:20 and
 /// generation:32}. A refused submission has TaskState free and TaskId 0, and its inline payload is
-/// {ErrorCode:64, retry hint in ms:64}.
+/// RefusalCode, retry hint in ms, RefusalScope.
 struct ResultWord {
   std::uint64_t word = 0;
   static constexpr ResultWord make(TaskState state, std::uint8_t attempts, TaskId id) {
@@ -108,6 +134,40 @@ struct ResultWord {
     return make_task_id(static_cast<std::uint32_t>((word >> 32) & 0xfffff),
                         static_cast<std::uint32_t>(word));
   }
+};
+
+struct RefusalCode {  // {0:24, SubmitRefusal:8, ErrorCode:32}
+  std::uint64_t word = 0;
+  static constexpr RefusalCode make(ErrorCode code, SubmitRefusal reason) {
+    return RefusalCode{(static_cast<std::uint64_t>(reason) << 32) |
+                       static_cast<std::uint64_t>(code)};
+  }
+  constexpr ErrorCode code() const {
+    const std::uint64_t value = word & 0xffffffff;
+    return value <= static_cast<std::uint64_t>(ErrorCode::gave_up) ? static_cast<ErrorCode>(value)
+                                                                   : ErrorCode::refused;
+  }
+  constexpr SubmitRefusal reason() const {
+    const std::uint64_t value = (word >> 32) & 0xff;
+    return value <= static_cast<std::uint64_t>(SubmitRefusal::result_not_kept)
+               ? static_cast<SubmitRefusal>(value)
+               : SubmitRefusal::none;
+  }
+};
+/// {client incarnation:16, entry:24, count:24}: `count` submissions from the result's number on are
+/// refused, because of the one that is `entry` further. With the incarnation a new supervisor knows
+/// its predecessor's refusal for that of the message that comes again.
+struct RefusalScope {
+  std::uint64_t word = 0;
+  static constexpr RefusalScope make(Incarnation client, std::uint32_t entry, std::uint32_t count) {
+    return RefusalScope{(std::uint64_t{client} << 48) | (std::uint64_t{entry & 0xffffff} << 24) |
+                        (count & 0xffffff)};
+  }
+  constexpr Incarnation incarnation() const { return static_cast<Incarnation>(word >> 48); }
+  constexpr std::uint32_t entry() const {
+    return static_cast<std::uint32_t>((word >> 24) & 0xffffff);
+  }
+  constexpr std::uint32_t count() const { return static_cast<std::uint32_t>(word & 0xffffff); }
 };
 
 /// dispatch and complete: word 0 = TaskId; word 1 = {agent incarnation:16, capability:16,

@@ -39,7 +39,15 @@ class SegmentView {
   }
   SupervisorTables& tables() const noexcept { return *at<SupervisorTables>(layout_.extension); }
   TaskRecord* records() const noexcept {
-    return at<TaskRecord>(layout_.extension + page_up(sizeof(SupervisorTables)));
+    return at<TaskRecord>(layout_.extension + supervisor_extension(0).records);
+  }
+  TaskOptionsRow* task_options() const noexcept {
+    return at<TaskOptionsRow>(layout_.extension +
+                              supervisor_extension(header().task_capacity).options);
+  }
+  TaskDependencies* task_dependencies() const noexcept {
+    return at<TaskDependencies>(layout_.extension +
+                                supervisor_extension(header().task_capacity).dependencies);
   }
 
  private:

@@ -4,7 +4,8 @@
 // dispatch just before they run it.
 //
 // Order: everything else first, then `word` with release. The first store of `word` with state
-// ready is the acceptance; every later step of the task's life is one store of `word`.
+// ready is the acceptance (of a task of a batch: the store of the cursor after all of them, see
+// TaskOptionsRow); every later step of the task's life is one store of `word`.
 // Supervisor dies between two stores: before the store of `word` the step has not happened, after
 // it has; what a step still owes then (publish the dispatch, tell the client, pass tokens home) is
 // found by its successor from the record and the rings alone (supervisor/adoption.hpp).
@@ -75,10 +76,52 @@ struct TaskRequestData {
   Priority priority = Priority::normal;
   std::uint8_t inline_bytes = 0;
   std::uint8_t is_detached = 0;  ///< its client does not wait for the result
-  std::uint8_t reserved[5] = {};
+  std::uint8_t has_options = 0;  ///< its TaskOptionsRow counts, and its TaskDependencies
+  std::uint8_t reserved[4] = {};
   std::uint8_t inline_payload[task_inline_bytes_max] = {};
 };
 static_assert(sizeof(TaskRequestData) == 80);
+
+/// What becomes of a task when one that it depends on did not end well.
+enum class OnDependencyFailure : std::uint8_t { fail = 0, skip, run };
+
+inline constexpr std::uint32_t task_dependencies_max = 64;
+inline constexpr std::size_t task_category_bytes_max = 32;
+inline constexpr std::size_t idempotency_key_bytes_max = 64;
+
+/// What a submission asked for beyond the request: row `slot` of a table of its own, so that tasks
+/// without options touch no page of it. Written before the record's `word`, constant as the request
+/// is, and covered by the same checksum. Counts only where the request says has_options.
+struct TaskOptionsRow {
+  /// Where its batch lay in the client's ring. All tasks of a batch are accepted by one store, the
+  /// ring's cursor: until that is past this sequence the record is only prepared.
+  std::uint64_t batch_sequence = 0;
+  std::uint64_t payload_offset = 0;  ///< in the region that payload_token names
+  std::uint64_t resource_bytes = 0;
+  std::uint32_t resource_regions = 0;
+  std::uint32_t deadline_ms = 0;  ///< from acceptance; 0 = none
+  std::uint32_t retry_backoff_ms = 0;
+  std::uint16_t retries = 0;
+  std::uint16_t cpu_slots = 0;
+  std::uint16_t min_version = 0;
+  OnDependencyFailure on_dependency_failure = OnDependencyFailure::fail;
+  std::uint8_t keeps_result = 0;  ///< its result stays readable by later dependents
+  std::uint8_t dependency_count = 0;
+  std::uint8_t category_bytes = 0;
+  std::uint8_t key_bytes = 0;
+  std::uint8_t reserved[5] = {};
+  char category[task_category_bytes_max] = {};
+  char idempotency_key[idempotency_key_bytes_max] = {};
+};
+static_assert(sizeof(TaskOptionsRow) == 152);
+static_assert(std::is_trivially_copyable_v<TaskOptionsRow>);
+
+/// Row `slot`: what the task depends on, as many as its options say. Written and covered as they
+/// are. Agents read it to find their inputs.
+struct TaskDependencies {
+  TaskId ids[task_dependencies_max];
+};
+static_assert(sizeof(TaskDependencies) == 512);
 
 struct alignas(64) TaskRecord {
   Word word;
@@ -95,7 +138,7 @@ struct alignas(64) TaskRecord {
   std::uint8_t reserved_0;
   // ---
   TaskRequestData request;
-  std::uint64_t checksum;  ///< XXH3 of `request`
+  std::uint64_t checksum;  ///< XXH3 of `request`, and of its options and dependencies if it has any
   std::uint8_t result_inline[task_inline_bytes_max];
   /// {crashes:8, agent:16, incarnation:16}: agents that died with this task in hand, and the last
   /// of them; one store, so a new supervisor that looks at the same death again counts it once.

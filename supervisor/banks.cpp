@@ -1,5 +1,7 @@
 #include "supervisor/banks.hpp"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <bitset>
 
@@ -228,6 +230,16 @@ std::uint64_t Banks::region_bytes(Token token) const {
   if (!token.well_formed()) return 0;
   const BankRow& row = c_.tables().banks[bank_of(token.region())];
   return slot_of(token.region()) < row.slots ? row.region_bytes : 0;
+}
+
+bool Banks::read(Token token, std::uint64_t offset, std::span<std::byte> into) const {
+  const std::uint32_t bank = bank_of(token.region());
+  const std::uint64_t bytes = region_bytes(token);
+  if (!memory_[bank] || offset > bytes || into.size() > bytes - offset) return false;
+  // Copied by the kernel: no mapping of each client's banks in here, and no fault however it lies.
+  const auto at = static_cast<off_t>(slot_of(token.region()) * bytes + offset);
+  return ::pread(memory_[bank].get(), into.data(), into.size(), at) ==
+         static_cast<ssize_t>(into.size());
 }
 
 Result<UniqueFd> Banks::descriptor(std::uint32_t bank) const {

@@ -7,6 +7,8 @@
 // lie in the owner's segment, its successor's, or, once the owner has no successor, in
 // heir_regions. It is returned when its owner's life is over and no token of it is out.
 
+#include <span>
+
 #include "supervisor/context.hpp"
 
 namespace micro_swarm {
@@ -35,6 +37,9 @@ class Banks {
   bool outstanding(Token token) const;
   /// Memory a token's region offers, 0 if there is no such bank.
   std::uint64_t region_bytes(Token token) const;
+  /// Copies what lies at `offset` of the token's region. False = it does not lie there, or the bank
+  /// is not there. The token has been checked (outstanding).
+  bool read(Token token, std::uint64_t offset, std::span<std::byte> into) const;
   /// A read-only descriptor of the bank, for a client of the control socket.
   Result<UniqueFd> descriptor(std::uint32_t bank) const;
 

@@ -35,6 +35,9 @@ std::uint32_t Succession::drain(Peer& peer, std::uint32_t max, bool& blocked) {
     bool done = true;
     if (is_client(peer.id) && body.kind == static_cast<std::uint16_t>(MessageKind::submit)) {
       done = tasks_.submitted(peer, body, in_hand);
+    } else if (is_client(peer.id) &&
+               body.kind == static_cast<std::uint16_t>(MessageKind::submit_batch)) {
+      done = tasks_.batch_submitted(peer, body, in_hand);
     } else if (is_agent(peer.id) &&
                body.kind == static_cast<std::uint16_t>(MessageKind::complete)) {
       done = tasks_.answered(peer, body, in_hand);

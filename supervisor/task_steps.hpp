@@ -18,6 +18,9 @@ namespace micro_swarm {
 
 /// XXH3 of the request.
 std::uint64_t request_checksum(const TaskRequestData& request) noexcept;
+/// The same of a request that has options.
+std::uint64_t request_checksum(const TaskRequestData& request, const TaskOptionsRow& options,
+                               const TaskDependencies& dependencies) noexcept;
 
 inline TaskWord word_of(const TaskRecord& record) noexcept {
   TaskWord word;
@@ -30,14 +33,11 @@ inline void move_to(TaskRecord& record, TaskState state, std::uint8_t attempt,
   store(record.word, TaskWord::make(state, attempt, agent, word_of(record).generation()).word);
 }
 
-/// free -> ready. `request.generation` is the record's new generation. `in_hand` is the SUBMIT
-/// message; its token, if any, goes to `payload_hold` (empty).
-inline void accept_task(TaskRecord& record, Hold& payload_hold, const TaskRequestData& request,
-                        MessageInHand in_hand) noexcept {
-  // The right to the payload first: an accepted task without it could not run.
-  if (request.payload_token != 0) take_token(payload_hold, Token{request.payload_token});
+/// Everything of a free record but its word.
+inline void write_request(TaskRecord& record, const TaskRequestData& request,
+                          std::uint64_t checksum) noexcept {
   record.request = request;
-  record.checksum = request_checksum(request);
+  record.checksum = checksum;
   record.dispatch_sequence = 0;
   record.dispatched_ns = 0;
   record.finished_ns = 0;
@@ -49,10 +49,50 @@ inline void accept_task(TaskRecord& record, Hold& payload_hold, const TaskReques
   record.crash = 0;
   record.notified = 0;
   record.cancel_requested = 0;
+}
+
+/// free -> ready. `request.generation` is the record's new generation. `in_hand` is the SUBMIT
+/// message; its token, if any, goes to `payload_hold` (empty).
+inline void accept_task(TaskRecord& record, Hold& payload_hold, const TaskRequestData& request,
+                        MessageInHand in_hand) noexcept {
+  // The right to the payload first: an accepted task without it could not run.
+  if (request.payload_token != 0) take_token(payload_hold, Token{request.payload_token});
+  write_request(record, request, request_checksum(request));
   // Acceptance. Everything above is complete; nobody looked at it while the word said free.
   store(record.word, TaskWord::make(TaskState::ready, 0, no_party, request.generation).word);
   // Last: until here the message comes again, and is recognised by {client_key, number}.
   if (in_hand.ring != nullptr) keep(in_hand);
+}
+
+/// free -> ready or pending, of one task of a batch: prepared, not accepted. The caller has taken
+/// the batch's token into the hold of one of the records before the first of these stores, and
+/// moves the cursor of the message in hand after the last: that one store accepts all of them.
+///
+/// A supervisor that dies before it leaves records that say ready or pending and that a batch
+/// beyond the cursor made. The next one frees them (is_only_prepared) and receives the batch again
+/// as if nothing had been: nobody but this thread can have seen them, for nothing is dispatched
+/// before the cursor.
+inline void prepare_task(TaskRecord& record, TaskOptionsRow& options_row,
+                         TaskDependencies& dependencies_row, const TaskRequestData& request,
+                         const TaskOptionsRow& options, const TaskId* dependencies,
+                         TaskState state) noexcept {
+  options_row = options;
+  for (std::uint32_t i = 0; i < options.dependency_count; ++i)
+    dependencies_row.ids[i] = dependencies[i];
+  write_request(record, request, request_checksum(request, options, dependencies_row));
+  store(record.word, TaskWord::make(state, 0, no_party, request.generation).word);
+}
+
+/// The record belongs to a batch whose message has not been consumed: `client_cursor` is ours on
+/// the data ring of the client that sent it.
+inline bool is_only_prepared(const TaskRecord& record, const TaskOptionsRow& options,
+                             Cursor client_cursor) noexcept {
+  const TaskWord word = word_of(record);
+  return record.request.has_options != 0 && word.attempt() == 0 &&
+         (word.state() == TaskState::ready || word.state() == TaskState::pending) &&
+         client_cursor.incarnation() ==
+             static_cast<Incarnation>(record.request.client_key & 0xffff) &&
+         client_cursor.consumed() < options.batch_sequence;
 }
 
 /// The same submission, received again (the supervisor died before it moved the cursor, or the
@@ -64,8 +104,10 @@ inline void accept_again(const TaskRecord& record, Hold& payload_hold, Token tok
   if (in_hand.ring != nullptr) keep(in_hand);
 }
 
-/// What the dispatch of the record's current attempt says. The payload's token is lent.
-inline SlotBody dispatch_body(const TaskRecord& record, std::uint32_t slot) noexcept {
+/// What the dispatch of the record's current attempt says. The payload's token is lent. `options`
+/// is the record's row; looked at only if the request says that it has options.
+inline SlotBody dispatch_body(const TaskRecord& record, std::uint32_t slot,
+                              const TaskOptionsRow& options) noexcept {
   const TaskWord word = word_of(record);
   const TaskRequestData& request = record.request;
   SlotBody body;
@@ -77,12 +119,15 @@ inline SlotBody dispatch_body(const TaskRecord& record, std::uint32_t slot) noex
   body.inline_data[1] =
       AttemptWord::make(record.dispatch_incarnation, request.capability, word.attempt(), 0).word;
   std::memcpy(&body.inline_data[2], request.inline_payload, task_inline_bytes_max);
+  if (request.payload_token != 0)
+    body.inline_data[2] = request.has_options != 0 ? options.payload_offset : 0;
   return body;
 }
 
 /// ready -> running. False = the agent's ring is full, nothing changed.
-inline bool dispatch_task(TaskRecord& record, std::uint32_t slot, RingWriter& ring, PartyId agent,
-                          Incarnation incarnation, std::uint64_t now) noexcept {
+inline bool dispatch_task(TaskRecord& record, std::uint32_t slot, const TaskOptionsRow& options,
+                          RingWriter& ring, PartyId agent, Incarnation incarnation,
+                          std::uint64_t now) noexcept {
   const std::uint64_t sequence = ring.claim();
   if (sequence == 0) return false;
   record.dispatch_sequence = sequence;
@@ -92,17 +137,18 @@ inline bool dispatch_task(TaskRecord& record, std::uint32_t slot, RingWriter& ri
   // supervisor; a message without its record would run a task nobody waits for.
   move_to(record, TaskState::running, static_cast<std::uint8_t>(word_of(record).attempt() + 1),
           agent);
-  ring.write(sequence, dispatch_body(record, slot));
+  ring.write(sequence, dispatch_body(record, slot, options));
   ring.publish(sequence);
   return true;
 }
 
 /// A running record whose dispatch was not published before the supervisor died: `ring.sent()` is
 /// the tail found by scanning. Returns true when it published.
-inline bool redo_dispatch(const TaskRecord& record, std::uint32_t slot, RingWriter& ring) noexcept {
+inline bool redo_dispatch(const TaskRecord& record, std::uint32_t slot,
+                          const TaskOptionsRow& options, RingWriter& ring) noexcept {
   if (ring.sent() >= record.dispatch_sequence) return false;
   const std::uint64_t sequence = ring.sent() + 1;
-  ring.write(sequence, dispatch_body(record, slot));
+  ring.write(sequence, dispatch_body(record, slot, options));
   ring.publish(sequence);
   return true;
 }

@@ -4,6 +4,7 @@
 #include <cassert>
 
 #include "common/log.hpp"
+#include "shm/recovery.hpp"
 
 namespace micro_swarm {
 
@@ -33,7 +34,6 @@ std::string_view name_of(Priority priority) {
 }
 
 namespace {
-constexpr std::uint32_t retry_hint_ms = 50;
 /// Attempts are numbered in eight bits; nothing honest gets near it.
 constexpr std::uint8_t attempts_limit = 250;
 
@@ -47,12 +47,6 @@ Counter counter_of(TaskState end) {
   }
 }
 
-std::uint64_t deadline_of(const TaskRecord& record) {
-  return record.request.timeout_ms == 0
-             ? 0
-             : record.request.accepted_ns + record.request.timeout_ms * ns_per_ms;
-}
-
 TaskState end_by(CancelReason reason) {
   return reason == CancelReason::timed_out ? TaskState::timed_out : TaskState::cancelled;
 }
@@ -63,6 +57,8 @@ Tasks::Tasks(SupervisorContext& context, Banks& banks, Tokens& tokens)
       banks_(banks),
       tokens_(tokens),
       records_(context.segment.records()),
+      options_(context.segment.task_options()),
+      dependencies_(context.segment.task_dependencies()),
       capacity_(context.segment.header().task_capacity),
       scheduler_(capacity_, context.config.tasks.in_flight_per_agent) {
   free_.reserve(capacity_);
@@ -84,13 +80,14 @@ bool Tasks::submitted(Peer& client, const SlotBody& body, MessageInHand in_hand)
       (token && (token.owner() != client.id || !banks_.outstanding(token) ||
                  body.region_bytes > banks_.region_bytes(token)))) {
     c_.count(Counter::messages_malformed);
-    return refuse(client, body, in_hand, ErrorCode::protocol, 0);
+    return refuse(client, body, in_hand, {ErrorCode::protocol, SubmitRefusal::malformed});
   }
   const std::uint64_t key = client_key(client.id, c_.row(client.id).incarnation);
   if (repeat_possible_.test(client.id)) {
     // The first message after an adoption may have been accepted just before the old supervisor
     // died. Later ones cannot: their cursor had not moved past this one.
     repeat_possible_.reset(client.id);
+    if (was_refused(client, body)) return finish_refusal(client, body, in_hand);
     for (std::uint32_t slot = 0; slot < capacity_; ++slot) {
       TaskRecord& record = records_[slot];
       const TaskState state = word_of(record).state();
@@ -103,12 +100,15 @@ bool Tasks::submitted(Peer& client, const SlotBody& body, MessageInHand in_hand)
       return true;
     }
   }
-  if (c_.draining) return refuse(client, body, in_hand, ErrorCode::not_running, 0);
+  if (c_.draining)
+    return refuse(client, body, in_hand, {ErrorCode::not_running, SubmitRefusal::stopping});
   if (submit.capability() >= capabilities_max ||
       c_.tables().capabilities[submit.capability()].text[0] == '\0')
-    return refuse(client, body, in_hand, ErrorCode::not_found, 0);
+    return refuse(client, body, in_hand, {ErrorCode::not_found, SubmitRefusal::unknown_capability});
   const auto slot = slot_for_new();
-  if (!slot) return refuse(client, body, in_hand, ErrorCode::refused, retry_hint_ms);
+  if (!slot)
+    return refuse(client, body, in_hand,
+                  {ErrorCode::refused, SubmitRefusal::queue_full, submit_retry_hint_ms});
 
   TaskRecord& record = records_[*slot];
   TaskRequestData request;
@@ -118,9 +118,7 @@ bool Tasks::submitted(Peer& client, const SlotBody& body, MessageInHand in_hand)
   request.accepted_ns = now_ns();
   request.payload_bytes = body.region_bytes;
   request.timeout_ms = submit.timeout_ms() != 0 ? submit.timeout_ms() : c_.config.tasks.timeout_ms;
-  // 0 is no generation: a TaskId is never 0.
-  request.generation = word_of(record).generation() + 1;
-  if (request.generation == 0) request.generation = 1;
+  request.generation = next_generation(*slot);
   request.client = client.id;
   request.capability = submit.capability();
   request.priority = static_cast<Priority>(submit.priority());
@@ -135,27 +133,69 @@ bool Tasks::submitted(Peer& client, const SlotBody& body, MessageInHand in_hand)
   return true;
 }
 
-bool Tasks::refuse(Peer& client, const SlotBody& body, MessageInHand in_hand, ErrorCode why,
-                   std::uint32_t retry_after_ms) {
+bool Tasks::refuse(Peer& client, const SlotBody& body, MessageInHand in_hand,
+                   const Refused& refused) {
+  const bool is_batch = body.kind == static_cast<std::uint16_t>(MessageKind::submit_batch);
   SlotBody answer;
   answer.kind = static_cast<std::uint16_t>(MessageKind::result);
   answer.inline_data[0] = body.inline_data[0];
   answer.inline_data[1] = ResultWord::make(TaskState::free, 0, 0).word;
-  answer.inline_bytes = 16;
-  answer.inline_data[2] = static_cast<std::uint64_t>(why);
-  answer.inline_data[3] = retry_after_ms;
-  // Somebody who is gone reads no answer.
+  answer.inline_bytes = 24;
+  answer.inline_data[2] = RefusalCode::make(refused.code, refused.reason).word;
+  answer.inline_data[3] = refused.retry_after_ms;
+  answer.inline_data[4] =
+      RefusalScope::make(c_.row(client.id).incarnation, refused.entry,
+                         is_batch ? static_cast<std::uint32_t>(body.inline_data[1]) : 1)
+          .word;
+  // Everything there is room for, or nothing. Somebody who is gone reads no answer.
+  const Token token{body.token};
   if (!client.dead && !client.data_out.has_space(1)) return false;
+  if (token && token.owner() == client.id && !tokens_.can_return(token)) return false;
+  // The answer before the message is done with: the other order, and a client whose supervisor died
+  // in between would wait for ever. Died after the answer, the message comes again, and what the
+  // ring says last is found to be its answer (was_refused).
+  if (!client.dead) client.data_out.try_send(answer);
+  c_.count(Counter::tasks_refused);
+  return finish_refusal(client, body, in_hand);
+}
+
+bool Tasks::finish_refusal(Peer& client, const SlotBody& body, MessageInHand in_hand) {
   const Token token{body.token};
   if (token && token.owner() == client.id && banks_.outstanding(token)) {
-    if (!tokens_.return_to_sender(token, in_hand)) return false;
+    // Not now: the caller comes again with this message, and must not be answered twice.
+    if (!tokens_.return_to_sender(token, in_hand)) {
+      last_refusals_[client.id] = body.inline_data[0];
+      repeat_possible_.set(client.id);
+      return false;
+    }
   } else {
     in_hand.ring->advance();
   }
-  if (!client.dead) client.data_out.try_send(answer);
-  c_.count(Counter::tasks_refused);
+  last_refusals_.erase(client.id);
   c_.ring(client);
   return true;
+}
+
+bool Tasks::was_refused(const Peer& client, const SlotBody& body) const {
+  const auto found = last_refusals_.find(client.id);
+  return found != last_refusals_.end() && found->second == body.inline_data[0];
+}
+
+/// Before anything is sent to anybody: a refusal is the last message in its client's ring if the
+/// supervisor died in the middle of it.
+void Tasks::note_last_refusals() {
+  for (PartyId p = first_client; p < parties_max; ++p) {
+    const Peer& client = c_.peers[p];
+    if (!client.linked || client.data_out.sent() == 0) continue;
+    const SlotBody body =
+        StdAtomics::read_body(slot_at(c_.segment.ring(supervisor_party, p, Lane::data),
+                                      supervisor_party, p, client.data_out.sent())
+                                  .body);
+    if (body.kind == static_cast<std::uint16_t>(MessageKind::result) &&
+        ResultWord{body.inline_data[1]}.state() == TaskState::free &&
+        RefusalScope{body.inline_data[4]}.incarnation() == c_.row(p).incarnation)
+      last_refusals_[p] = body.inline_data[0];
+  }
 }
 
 std::optional<std::uint32_t> Tasks::slot_for_new() {
@@ -227,7 +267,7 @@ void Tasks::make_ready(std::uint32_t slot) {
   event.task = make_task_id(slot, word_of(record).generation());
   event.capability = record.request.capability;
   event.priority = record.request.priority;
-  event.deadline_ns = deadline_of(record);
+  event.deadline_ns = deadline_of(slot);
   schedule(event);
 }
 
@@ -254,8 +294,8 @@ void Tasks::dispatch(TaskId id, PartyId agent_id) {
     return schedule({SchedulerEvent::Kind::attempt_ended, id, agent_id});
   const Token payload{record.request.payload_token};
   if (payload) banks_.show_to(agent, bank_of(payload.region()));
-  if (!dispatch_task(record, slot, agent.data_out, agent_id, c_.row(agent_id).incarnation,
-                     now_ns())) {
+  if (!dispatch_task(record, slot, options_[slot], agent.data_out, agent_id,
+                     c_.row(agent_id).incarnation, now_ns())) {
     // More unread messages than its credit allows: it is lying about its cursor or is not reading
     // at all. It gets nothing until it has caught up; the task goes to another.
     agent_resting(agent);
@@ -274,7 +314,7 @@ void Tasks::agent_up(Peer& agent, const CapabilitySet& capabilities) {
   for (const std::uint32_t slot : running_[agent.id]) {
     SchedulerEvent event{SchedulerEvent::Kind::task_adopted,
                          make_task_id(slot, word_of(records_[slot]).generation()), agent.id};
-    event.deadline_ns = deadline_of(records_[slot]);
+    event.deadline_ns = deadline_of(slot);
     schedule(event);
     // The supervisor that dispatched it may have died with the bank's message still in its outbox:
     // the agent would wait for that memory for ever.
@@ -381,7 +421,7 @@ void Tasks::ended(std::uint32_t slot, TaskState before) {
   set_state_counts(before, end);
   c_.count(counter_of(end));
   accept_to_end_.record(record.finished_ns - record.request.accepted_ns);
-  tokens_.release(payload_hold(slot));
+  release_payload(slot);
   if (end == TaskState::dead_letter)
     c_.events.add("task_dead_letter", {{"task", make_task_id(slot, word_of(record).generation())},
                                        {"attempts", word_of(record).attempt()}});
@@ -495,7 +535,9 @@ void Tasks::retry() {
 void Tasks::adopt() {
   by_state_.fill(0);
   over_before_.reserve(capacity_);
+  note_last_refusals();
   std::vector<std::pair<std::uint64_t, std::uint32_t>> ready;
+  std::vector<std::uint32_t> with_payload;
   for (std::uint32_t slot = capacity_; slot-- > 0;) {
     TaskRecord& record = records_[slot];
     TaskWord word = word_of(record);
@@ -508,14 +550,23 @@ void Tasks::adopt() {
       free_.push_back(slot);
       continue;
     }
-    if (!is_terminal(word.state()) && record.checksum != request_checksum(record.request)) {
+    if (!is_terminal(word.state()) && record.checksum != checksum_of(slot)) {
       // One bad record must not loop supervisors: nothing in it is believed.
       record.notified = 1;
       end_task(record, TaskState::dead_letter, now_ns());
       c_.count(Counter::tasks_dead_letter);
       word = word_of(record);
     }
+    if (!is_terminal(word.state()) && is_client(record.request.client) &&
+        is_only_prepared(record, options_[slot],
+                         Cursor{load(c_.segment.cursor(record.request.client, Lane::data))})) {
+      recycle_record(record);  // its batch comes again, and settling has put the token back into it
+      ++by_state_[0];
+      free_.push_back(slot);
+      continue;
+    }
     ++by_state_[static_cast<unsigned>(word.state())];
+    if (load(payload_hold(slot).token) != 0) with_payload.push_back(slot);
     switch (word.state()) {
       case TaskState::pending:
       case TaskState::ready: ready.emplace_back(record.request.accepted_ns, slot); break;
@@ -530,14 +581,13 @@ void Tasks::adopt() {
         running_[agent.id].push_back(slot);
         if (agent.linked && !agent.dead &&
             c_.row(agent.id).incarnation == record.dispatch_incarnation &&
-            redo_dispatch(record, slot, agent.data_out)) {
+            redo_dispatch(record, slot, options_[slot], agent.data_out)) {
           c_.count(Counter::dispatches_redone);
           c_.ring(agent);
         }
         break;
       }
       default: {
-        tokens_.release(payload_hold(slot));
         if (record.notified == 0 && record.notice_sequence != 0 && client_waits(record) &&
             c_.peers[record.request.client].data_out.sent() >= record.notice_sequence)
           record.notified = 1;  // it was published; the store that says so was missing
@@ -555,6 +605,7 @@ void Tasks::adopt() {
       }
     }
   }
+  adopt_payloads(with_payload);
   std::make_heap(over_before_.begin(), over_before_.end(), std::greater<>());
   std::sort(ready.begin(), ready.end());
   for (const auto& [at, slot] : ready) make_ready(slot);

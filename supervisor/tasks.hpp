@@ -10,6 +10,7 @@
 #include <optional>
 #include <unordered_map>
 
+#include "ipc/batch_protocol.hpp"
 #include "supervisor/latency_histogram.hpp"
 #include "supervisor/scheduler.hpp"
 #include "supervisor/task_steps.hpp"
@@ -24,6 +25,7 @@ class Tasks {
   // Messages, each the next one of `in_hand.ring`. False = it stays there for now (no space for
   // what would have to be sent); the caller serves others and comes back.
   bool submitted(Peer& client, const SlotBody& body, MessageInHand in_hand);
+  bool batch_submitted(Peer& client, const SlotBody& body, MessageInHand in_hand);
   bool answered(Peer& agent, const SlotBody& body, MessageInHand in_hand);
 
   // Agents.
@@ -62,6 +64,8 @@ class Tasks {
   TaskRecord* find(TaskId id);
   std::uint32_t capacity() const { return capacity_; }
   TaskRecord& record(std::uint32_t slot) { return records_[slot]; }
+  TaskOptionsRow& options(std::uint32_t slot) { return options_[slot]; }
+  TaskDependencies& dependencies(std::uint32_t slot) { return dependencies_[slot]; }
   Hold& payload_hold(std::uint32_t slot) { return c_.segment.holds()[slot]; }
   Hold& result_hold(std::uint32_t slot) { return c_.segment.holds()[capacity_ + slot]; }
   std::uint32_t count_in(TaskState state) const { return by_state_[static_cast<unsigned>(state)]; }
@@ -84,11 +88,33 @@ class Tasks {
   void cancel_everything();
 
  private:
-  bool refuse(Peer& client, const SlotBody& body, MessageInHand in_hand, ErrorCode why,
-              std::uint32_t retry_after_ms);
+  struct Refused {
+    ErrorCode code = ErrorCode::refused;
+    SubmitRefusal reason = SubmitRefusal::none;
+    std::uint32_t retry_after_ms = 0;
+    std::uint32_t entry = 0;  ///< of a batch: which one is the cause
+  };
+  /// Answers, gives a token back, and is done with the message.
+  bool refuse(Peer& client, const SlotBody& body, MessageInHand in_hand, const Refused& refused);
+  /// The predecessor's answer is in the client's ring already: only the rest is left to do.
+  bool was_refused(const Peer& client, const SlotBody& body) const;
+  bool finish_refusal(Peer& client, const SlotBody& body, MessageInHand in_hand);
+  void note_last_refusals();
+  std::optional<Refused> check_batch(const Peer& client, const SlotBody& body);
+  void accept_batch(Peer& client, const SlotBody& body, MessageInHand in_hand);
+  /// The payload is not read any more for this task.
+  void release_payload(std::uint32_t slot);
+  /// `holders`: those whose payload hold has a token.
+  void adopt_payloads(const std::vector<std::uint32_t>& holders);
+  std::uint64_t checksum_of(std::uint32_t slot) const;
+  std::uint64_t deadline_of(std::uint32_t slot) const;
   std::optional<std::uint32_t> slot_for_new();
   std::uint32_t take_oldest_over();
   void sort_over();
+  std::uint32_t next_generation(std::uint32_t slot) const {
+    const std::uint32_t next = word_of(records_[slot]).generation() + 1;
+    return next == 0 ? 1 : next;  // 0 is no generation: a TaskId is never 0
+  }
   void set_state_counts(TaskState from, TaskState to);
   /// `now` matters to ticks only.
   void schedule(const SchedulerEvent& event, std::uint64_t now = 0);
@@ -105,6 +131,8 @@ class Tasks {
   Banks& banks_;
   Tokens& tokens_;
   TaskRecord* records_;
+  TaskOptionsRow* options_;
+  TaskDependencies* dependencies_;
   std::uint32_t capacity_;
   Scheduler scheduler_;
   std::vector<SchedulerAction> actions_;
@@ -119,6 +147,19 @@ class Tasks {
   std::array<CapabilitySet, agents_max> capabilities_;
   std::array<std::uint32_t, task_states> by_state_{};
   std::bitset<parties_max> repeat_possible_;
+  /// By client: the number that its ring's last message refuses, as a new supervisor finds it.
+  std::unordered_map<PartyId, std::uint64_t> last_refusals_;
+  /// Regions with payloads of several tasks: whose payload hold has the token, and how many of them
+  /// have not ended.
+  struct SharedPayload {
+    std::uint32_t slot;
+    std::uint32_t unfinished;
+  };
+  std::unordered_map<std::uint64_t, SharedPayload> shared_payloads_;
+  // A batch being looked at; kept for their memory.
+  std::vector<std::uint64_t> batch_words_;
+  std::vector<BatchEntry> batch_entries_;
+  std::vector<std::uint32_t> batch_slots_;
   std::unordered_map<std::uint32_t, std::uint32_t> pins_;
   struct Waiting {
     std::uint64_t id;
@@ -129,6 +170,9 @@ class Tasks {
   LatencyHistogram round_trip_;
   LatencyHistogram accept_to_end_;
 };
+
+/// When a submission that found the queue full may find room.
+inline constexpr std::uint32_t submit_retry_hint_ms = 50;
 
 constexpr std::uint64_t client_key(PartyId client, Incarnation incarnation) {
   return (std::uint64_t{client} << 16) | incarnation;

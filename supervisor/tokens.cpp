@@ -49,6 +49,12 @@ bool Tokens::relay(RingReader& ring, Lane lane, PartyId producer, Word& in_hand_
   return release(*hold, in_hand);
 }
 
+bool Tokens::can_return(Token token) {
+  if (!banks_.outstanding(token)) return true;
+  return (banks_.heir_word(token) != nullptr || c_.peers[token.owner()].release_out.has_space(1)) &&
+         free_transit_hold() != nullptr;
+}
+
 bool Tokens::return_to_sender(Token token, MessageInHand in_hand) {
   if (!banks_.outstanding(token)) {
     in_hand.ring->advance();

@@ -27,6 +27,8 @@ class Tokens {
   /// Takes the token of the message in hand into a transit hold and sends it home (a submission
   /// refused, a stale answer). False = not now, leave the message.
   bool return_to_sender(Token token, MessageInHand in_hand);
+  /// return_to_sender() would succeed right now.
+  bool can_return(Token token);
 
   void retry();
   bool has_pending() const { return !pending_.empty(); }

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "fake_supervisor.hpp"
+#include "ipc/batch_protocol.hpp"
 #include "ipc/client_numbers.hpp"
 
 using namespace micro_swarm;
@@ -119,6 +120,150 @@ BOOST_AUTO_TEST_CASE(joins_submits_takes_the_result_and_leaves) {
   }
   supervisor.expect(PartyMessageKind::leaving);
   BOOST_CHECK(!supervisor.receive());
+}
+
+namespace {
+/// The entries of the batch in `body`, read as the supervisor does.
+struct BatchRead {
+  std::vector<std::uint64_t> words;
+  std::vector<BatchEntry> entries;
+  std::string memory;
+
+  BatchRead(const FakeSupervisor& supervisor, const SlotBody& body)
+      : memory(supervisor.bytes_of(Token{body.token}, body.region_bytes)) {
+    const std::uint64_t at = body.inline_data[2];
+    words.resize((memory.size() - at + 7) / 8);
+    std::memcpy(words.data(), memory.data() + at, memory.size() - at);
+    const auto refused = parse_batch(words, static_cast<std::uint32_t>(body.inline_data[1]),
+                                     body.region_bytes, entries);
+    BOOST_REQUIRE(!refused);
+  }
+  std::string payload(std::size_t i) const {
+    const BatchEntry& entry = entries.at(i);
+    if (entry.data.payload_bytes == 0)
+      return {reinterpret_cast<const char*>(entry.inline_payload.data()),
+              entry.inline_payload.size()};
+    return memory.substr(entry.data.payload_offset, entry.data.payload_bytes);
+  }
+};
+
+SlotBody refusal_of(std::uint64_t first, std::uint32_t count, std::uint32_t entry) {
+  SlotBody body;
+  body.kind = static_cast<std::uint16_t>(MessageKind::result);
+  body.inline_bytes = 24;
+  body.inline_data[0] = first;
+  body.inline_data[1] = ResultWord::make(TaskState::free, 0, 0).word;
+  body.inline_data[2] = RefusalCode::make(ErrorCode::refused, SubmitRefusal::queue_full).word;
+  body.inline_data[3] = 50;
+  body.inline_data[4] = RefusalScope::make(1, entry, count).word;
+  return body;
+}
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(a_batch_is_one_message_with_everything_in_one_region) {
+  Client client = join();
+  const std::string large(5'000, 'L');
+  TaskOptions options;
+  options.depends_on = {TaskDependency::submission(1), TaskDependency::batch_entry(2),
+                        TaskDependency::task(99)};
+  options.on_dependency_failure = OnDependencyFailure::run;
+  options.category = "kind";
+  options.idempotency_key = "key";
+  options.retries = 3;
+  options.keep_result = true;
+  submit(client);
+  supervisor.next();
+  std::vector<TaskRequest> requests;
+  requests.push_back(request("small"));
+  requests.push_back(request(large));
+  requests.push_back(request());
+  requests[1].options = &options;
+  auto submitting =
+      std::async(std::launch::async, [&] { return client.submit_batch(requests, patience_ms); });
+  supervisor.grant_bank(1, 1);
+  auto batch = submitting.get();
+  require_ok(batch);
+  BOOST_CHECK_EQUAL(batch->first_number, 2u);
+  BOOST_CHECK_EQUAL(batch->count, 3u);
+  BOOST_CHECK_EQUAL(client.in_flight(), 4u);
+
+  const SlotBody body = supervisor.next();
+  BOOST_CHECK_EQUAL(body.kind, static_cast<std::uint16_t>(MessageKind::submit_batch));
+  BOOST_CHECK_EQUAL(body.inline_data[0], 2u);
+  const BatchRead read(supervisor, body);
+  BOOST_CHECK_EQUAL(read.payload(0), "small");
+  BOOST_CHECK_EQUAL(read.payload(1), large);
+  BOOST_CHECK_EQUAL(read.payload(2), "");
+  const BatchEntry& all = read.entries[1];
+  BOOST_CHECK_EQUAL(all.category, "kind");
+  BOOST_CHECK_EQUAL(all.key, "key");
+  BOOST_CHECK_EQUAL(all.data.retries, 3);
+  BOOST_CHECK_EQUAL(all.data.flags, submit_keeps_result);
+  BOOST_REQUIRE_EQUAL(all.dependencies.size(), 3u);
+  BOOST_CHECK_EQUAL(all.dependencies[0].value, 1u);
+  BOOST_CHECK_EQUAL(all.dependencies[1].value, 4u);  // the batch's third has number 4
+  BOOST_CHECK((all.dependencies[2].kind == BatchDependency::Kind::task));
+
+  // Refused as a whole: each of its numbers hears it, and which one is the cause.
+  supervisor.publish(refusal_of(2, 3, 1));
+  for (std::uint64_t number = 2; number <= 4; ++number) {
+    const TaskResult refused = next(client);
+    BOOST_CHECK_EQUAL(refused.number(), number);
+    BOOST_CHECK(refused.refusal() == ErrorCode::refused);
+    BOOST_CHECK(refused.refusal_reason() == SubmitRefusal::queue_full);
+    BOOST_CHECK_EQUAL(refused.refused_number(), 3u);
+    BOOST_CHECK_EQUAL(refused.retry_after_ms(), 50u);
+  }
+  BOOST_CHECK_EQUAL(client.in_flight(), 1u);
+  supervisor.release_home(Token{body.token});
+}
+
+BOOST_AUTO_TEST_CASE(a_region_with_options_is_handed_over_as_it_lies) {
+  Client client = join();
+  Region region = allocate(client, 3'000, 1);
+  std::memset(region.bytes().data(), 'r', region.bytes().size());
+  TaskOptions options;
+  options.retries = 2;
+  TaskRequest asked = request();
+  asked.region = std::move(region);
+  asked.options = &options;
+  auto number = client.submit(std::move(asked));
+  require_ok(number);
+  BOOST_CHECK(!asked.region);
+  const SlotBody body = supervisor.next();
+  const BatchRead read(supervisor, body);
+  BOOST_CHECK_EQUAL(read.entries.at(0).data.payload_offset, 0u);  // not copied
+  BOOST_CHECK_EQUAL(read.payload(0), std::string(3'000, 'r'));
+  BOOST_CHECK_EQUAL(read.entries.at(0).data.retries, 2);
+}
+
+BOOST_AUTO_TEST_CASE(what_is_wrong_with_options_is_said_before_anything_is_sent) {
+  Client client = join();
+  const auto error_of = [&](const TaskOptions& options) {
+    TaskRequest asked = request();
+    asked.options = &options;
+    auto number = client.submit(std::move(asked));
+    BOOST_REQUIRE(!number);
+    BOOST_CHECK(number.error().code == ErrorCode::usage);
+    return number.error().message;
+  };
+  TaskOptions options;
+  options.depends_on.assign(65, TaskDependency::task(1));
+  BOOST_CHECK(error_of(options).find("at most 64") != std::string::npos);
+  options = {};
+  options.category = "123456789012345678901234567890123";
+  BOOST_CHECK(error_of(options).find("at most 32") != std::string::npos);
+  options = {};
+  const std::string key(65, 'k');
+  options.idempotency_key = key;
+  BOOST_CHECK(error_of(options).find("at most 64") != std::string::npos);
+  options = {};
+  options.depends_on = {TaskDependency::submission(5)};
+  BOOST_CHECK(error_of(options).find("has not been submitted") != std::string::npos);
+  options.depends_on = {TaskDependency::batch_entry(1)};
+  BOOST_CHECK(error_of(options).find("not in its batch") != std::string::npos);
+  BOOST_CHECK(supervisor.nothing_from_party());
+  BOOST_CHECK_EQUAL(client.in_flight(), 0u);
 }
 
 BOOST_AUTO_TEST_CASE(a_refused_handshake_says_why) {

@@ -110,7 +110,7 @@ BOOST_AUTO_TEST_CASE(wrong_registrations_are_refused) {
       {"unsealed", "killed_because", "seal"},
       {"too_large", "killed_because", "size"},
       {"too_small", "killed_because", "size"},
-      {"layout", "killed_because", "layout version is 2, expected 1"},
+      {"layout", "killed_because", "layout version is 3, expected 2"},
       {"other_party", "killed_because", "party is"},
       {"protocol", "killed_because", "speaks protocol 2, this supervisor speaks 1"},
       {"no_segment", "killed_because", "registered without its segment and bell page"},

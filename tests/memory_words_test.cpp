@@ -148,5 +148,5 @@ BOOST_AUTO_TEST_CASE(parts_of_a_segment_do_not_overlap) {
   BOOST_TEST(layout.holds >= layout.recorder + sizeof(FlightRecorder));
   BOOST_TEST(layout.rings >= layout.holds + sizeof(Hold) * layout.hold_count);
   BOOST_TEST(layout.extension >= layout.regions + sizeof(Word) * regions_max);
-  BOOST_TEST(layout.size_bytes >= layout.extension + supervisor_extension_bytes(1000));
+  BOOST_TEST(layout.size_bytes >= layout.extension + supervisor_extension(1000).bytes);
 }

@@ -40,6 +40,7 @@ struct TestRing {
 
 struct World {
   std::unique_ptr<TaskRecord> record = std::make_unique<TaskRecord>();
+  TaskOptionsRow options;
   Hold payload_hold{};
   Hold result_hold{};
   TestRing to_agent;
@@ -61,7 +62,7 @@ struct World {
     accept_task(*record, payload_hold, request(generation), {});
   }
   bool dispatch(Incarnation incarnation = 2) {
-    return dispatch_task(*record, slot, to_agent.writer, agent, incarnation, 1'000);
+    return dispatch_task(*record, slot, options, to_agent.writer, agent, incarnation, 1'000);
   }
   SlotBody answer() const {
     SlotBody body;
@@ -135,11 +136,11 @@ BOOST_AUTO_TEST_CASE(a_dispatch_is_redone_only_if_it_is_missing) {
   World w;
   w.accept();
   BOOST_TEST(w.dispatch());
-  BOOST_TEST(!redo_dispatch(*w.record, slot, w.to_agent.writer));
+  BOOST_TEST(!redo_dispatch(*w.record, slot, w.options, w.to_agent.writer));
   BOOST_TEST(w.to_agent.writer.sent() == 1u);
   const SlotBody original = w.to_agent.last();
   TestRing unpublished;  // the supervisor died between intent and effect
-  BOOST_TEST(redo_dispatch(*w.record, slot, unpublished.writer));
+  BOOST_TEST(redo_dispatch(*w.record, slot, w.options, unpublished.writer));
   const SlotBody again = unpublished.last();
   BOOST_TEST(std::memcmp(&again, &original, sizeof again) == 0);
 }

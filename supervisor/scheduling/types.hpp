@@ -22,9 +22,6 @@ using AgentSet = std::bitset<agents_max>;
 /// Row of the configured categories; 0 = the one of tasks that name none.
 using CategoryId = std::uint16_t;
 
-/// What becomes of a task when one that it depends on did not end well.
-enum class OnDependencyFailure : std::uint8_t { fail = 0, skip, run };
-
 namespace scheduling {
 
 // ---- settings ----

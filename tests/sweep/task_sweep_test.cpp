@@ -55,6 +55,35 @@ std::vector<TaskScenario> task_scenarios() {
          run_by_agent(w);
        },
        serve},
+      {"accept a batch, payloads in its region and inline",
+       [](TaskWorld& w) {
+         w.submit_batch(1, {{true}, {false}, {true}});
+       },
+       serve},
+      {"accept a batch that needs its region no more",
+       [](TaskWorld& w) {
+         w.submit_batch(1, {{false}, {false}});
+       },
+       serve},
+      {"complete a batch that shares its region",
+       [](TaskWorld& w) {
+         w.submit_batch(1, {{true}, {true}});
+         run_by_agent(w);
+       },
+       serve},
+      {"refuse a batch",
+       [](TaskWorld& w) {
+         w.submit_batch(1, {{true}, {false, unknown_capability}});
+       },
+       serve},
+      {"refuse a submission with a region",
+       [](TaskWorld& w) { w.submit(1, true, unknown_capability); }, serve},
+      {"refuse a submission and accept the next",
+       [](TaskWorld& w) {
+         w.submit(1, false, unknown_capability);
+         w.submit_batch(2, {{true}});
+       },
+       serve},
       {"relay the release of a result",
        [](TaskWorld& w) {
          w.submit(1, true);
@@ -242,6 +271,55 @@ void accept_word_before_request(Brain& brain) {
   keep(in_hand);
 }
 
+/// The batch of scenario "accept a batch that needs its region no more".
+template <bool cursor_first, bool token_last>
+void accept_batch_wrongly(Brain& brain) {
+  const MessageInHand in_hand = client_message_in_hand(brain);
+  const SlotBody body = brain.client().data_in.front();
+  const std::uint64_t sequence = in_hand.ring->at().consumed() + 1;
+  if (!token_last) take_token(brain.tasks().payload_hold(0), Token{body.token});
+  if (cursor_first) keep(in_hand);
+  for (std::uint32_t slot = 0; slot < 2; ++slot) {
+    TaskRequestData request = request_in(body);
+    request.number += slot;
+    request.payload_token = 0;
+    request.payload_bytes = 0;
+    request.inline_bytes = 8;
+    request.has_options = 1;
+    std::memcpy(request.inline_payload, &request.number, sizeof request.number);
+    TaskOptionsRow options;
+    options.batch_sequence = sequence;
+    Tasks& tasks = brain.tasks();
+    prepare_task(tasks.record(slot), tasks.options(slot), tasks.dependencies(slot), request,
+                 options, nullptr, TaskState::ready);
+  }
+  if (!cursor_first) keep(in_hand);
+  if (token_last) take_token(brain.tasks().payload_hold(0), Token{body.token});
+}
+
+void refuse_without_a_word(Brain& brain) {
+  const MessageInHand in_hand = client_message_in_hand(brain);
+  keep(in_hand);
+  SlotBody answer;
+  answer.kind = static_cast<std::uint16_t>(MessageKind::result);
+  answer.inline_data[0] = 1;
+  answer.inline_data[4] = RefusalScope::make(1, 0, 1).word;
+  brain.client().data_out.try_send(answer);
+  brain.serve();
+}
+
+/// What the client hears says nothing about whose life it was.
+void refuse_unrecognisably(Brain& brain) {
+  const MessageInHand in_hand = client_message_in_hand(brain);
+  SlotBody answer;
+  answer.kind = static_cast<std::uint16_t>(MessageKind::result);
+  answer.inline_data[0] = 1;
+  answer.inline_data[4] = RefusalScope::make(0, 0, 1).word;
+  brain.client().data_out.try_send(answer);
+  keep(in_hand);
+  brain.serve();
+}
+
 void dispatch_effect_before_intent(Brain& brain) {
   const MessageInHand in_hand = client_message_in_hand(brain);
   TaskRecord& record = brain.segment().records()[0];
@@ -251,7 +329,7 @@ void dispatch_effect_before_intent(Brain& brain) {
   const std::uint64_t sequence = ring.claim();
   record.dispatch_incarnation = 1;
   record.dispatch_sequence = sequence;
-  SlotBody body = dispatch_body(record, 0);
+  SlotBody body = dispatch_body(record, 0, brain.tasks().options(0));
   body.inline_data[1] = AttemptWord::make(1, 0, 1, 0).word;
   ring.write(sequence, body);
   ring.publish(sequence);
@@ -299,6 +377,14 @@ BOOST_AUTO_TEST_CASE(every_planted_mistake_is_caught) {
        accept_cursor_before_word},
       {"accept: word before the request", "accept and dispatch, inline payload",
        accept_word_before_request},
+      {"batch: cursor before its records", "accept a batch that needs its region no more",
+       accept_batch_wrongly<true, false>},
+      {"batch: token into its hold after the cursor",
+       "accept a batch that needs its region no more", accept_batch_wrongly<false, true>},
+      {"refuse: cursor before the answer", "refuse a submission and accept the next",
+       refuse_without_a_word},
+      {"refuse: an answer that is not known again", "refuse a submission and accept the next",
+       refuse_unrecognisably},
       {"dispatch: message before the record says running", "accept and dispatch, inline payload",
        dispatch_effect_before_intent},
       {"complete: cursor before the terminal state", "complete and notify, inline result",

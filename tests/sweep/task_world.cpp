@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <boost/test/unit_test.hpp>
 #include <cstring>
 
@@ -16,6 +17,10 @@ T value_of(Result<T> result) {
 }
 
 constexpr std::uint32_t payload_bytes = 100;
+constexpr std::uint64_t region_bytes = 4096;
+// In a batch's region: the payload of task n, and the entries.
+constexpr std::uint64_t payload_offset(std::uint64_t number) { return number * 128; }
+constexpr std::uint64_t header_offset = 2048;
 
 void make_live(SupervisorTables& tables, PartyId p) {
   PartyRow& row = tables.parties[p];
@@ -28,17 +33,23 @@ void make_bank(SupervisorTables& tables, std::uint32_t bank, PartyId owner) {
   BankRow& row = tables.banks[bank];
   row.slots = bank_slots_max;
   row.serial = 1;
-  row.region_bytes = 4096;
+  row.region_bytes = region_bytes;
   store(row.word, BankWord::make(BankState::live, owner, 1).word);
 }
 
 /// The number a payload or a result stands for.
 std::uint64_t number_of(Token token) { return slot_of(token.region()); }
 
+bool contains(const std::vector<std::uint64_t>& numbers, std::uint64_t number) {
+  return std::find(numbers.begin(), numbers.end(), number) != numbers.end();
+}
+
 }  // namespace
 
-Brain::Brain(const Config& config, SegmentView segment, int agent_fd, int client_fd)
-    : context_(std::make_unique<SupervisorContext>(config, segment, -1, -1, ::getpid(), 1)),
+Brain::Brain(const Config& config, SegmentView segment, int agent_fd, int client_fd,
+             int client_bank_fd)
+    : client_bank_fd_(client_bank_fd),
+      context_(std::make_unique<SupervisorContext>(config, segment, -1, -1, ::getpid(), 1)),
       banks_(std::make_unique<Banks>(*context_)),
       tokens_(std::make_unique<Tokens>(*context_, *banks_)),
       tasks_(std::make_unique<Tasks>(*context_, *banks_, *tokens_)),
@@ -53,7 +64,9 @@ Brain::Brain(const Config& config, SegmentView segment, int agent_fd, int client
 }
 
 void Brain::adopt() {
-  banks_->adopt([](std::uint32_t) { return -1; });
+  banks_->adopt([this](std::uint32_t bank) {
+    return bank == client_bank ? value_of(duplicate(client_bank_fd_)).release() : -1;
+  });
   const std::vector<Hold*> carried = succession_->settle_own();
   tasks_->adopt();
   for (Hold* hold : carried) tokens_->release(*hold);
@@ -79,7 +92,10 @@ bool Brain::serve() {
 TaskWorld::TaskWorld()
     : supervisor_(value_of(Segment::create_supervisor(task_capacity))),
       agent_(value_of(Segment::create_party(agent_party, 1))),
-      client_(value_of(Segment::create_party(client_party, 1))) {
+      client_(value_of(Segment::create_party(client_party, 1))),
+      client_bank_(value_of(create_memfd("sweep-bank", bank_slots_max * region_bytes))),
+      client_memory_(value_of(Mapping::map(client_bank_.get(), bank_slots_max * region_bytes,
+                                           Mapping::Access::read_write))) {
   // The operation runs in a forked child: the one place where a writable mapping is passed on.
   for (const Segment* segment : {&supervisor_, &agent_, &client_})
     BOOST_REQUIRE(segment->mapping().give_to_children().has_value());
@@ -100,7 +116,8 @@ TaskWorld::TaskWorld()
 }
 
 std::unique_ptr<Brain> TaskWorld::new_supervisor() const {
-  return std::make_unique<Brain>(config_, supervisor_.view(), agent_.fd(), client_.fd());
+  return std::make_unique<Brain>(config_, supervisor_.view(), agent_.fd(), client_.fd(),
+                                 client_bank_.get());
 }
 
 std::unique_ptr<Brain> TaskWorld::running_supervisor() const {
@@ -120,13 +137,15 @@ RingReader TaskWorld::reader(const Segment& to, PartyId party, Lane lane) const 
           ring_slots(supervisor_party, party), &to.view().cursor(supervisor_party, lane)};
 }
 
-void TaskWorld::submit(std::uint64_t number, bool with_region) {
+void TaskWorld::submit(std::uint64_t number, bool with_region, std::uint16_t capability) {
   SlotBody body;
   body.kind = static_cast<std::uint16_t>(MessageKind::submit);
   body.inline_data[0] = number;
-  body.inline_data[1] = SubmitWord::make(0, 0, static_cast<std::uint8_t>(Priority::normal), 0).word;
+  body.inline_data[1] =
+      SubmitWord::make(0, capability, static_cast<std::uint8_t>(Priority::normal), 0).word;
   RingWriter ring = writer(client_, client_party, Lane::data);
   seen.submitted.push_back(number);
+  if (capability == unknown_capability) seen.to_be_refused.push_back(number);
   if (!with_region) {
     body.inline_bytes = 8;
     body.inline_data[2] = number;
@@ -137,6 +156,47 @@ void TaskWorld::submit(std::uint64_t number, bool with_region) {
   Hold& hold = client_.view().holds()[number];
   allocate(hold, client_.view().region(region), client_party, region, 0);
   body.region_bytes = payload_bytes;
+  BOOST_REQUIRE(pass(ring, hold, Lane::data, supervisor_party, body));
+}
+
+void TaskWorld::submit_batch(std::uint64_t first, const std::vector<BatchTask>& tasks) {
+  const bool is_refused = std::any_of(tasks.begin(), tasks.end(), [](const BatchTask& task) {
+    return task.capability == unknown_capability;
+  });
+  std::vector<std::byte> bytes(sizeof(BatchHeader));
+  for (std::size_t i = 0; i < tasks.size(); ++i) {
+    const std::uint64_t number = first + i;
+    seen.submitted.push_back(number);
+    if (is_refused) seen.to_be_refused.push_back(number);
+    BatchEntry entry;
+    entry.data.capability = tasks[i].capability;
+    entry.data.priority = static_cast<std::uint8_t>(Priority::normal);
+    if (tasks[i].with_region) {
+      entry.data.payload_bytes = payload_bytes;
+      entry.data.payload_offset = payload_offset(number);
+    } else {
+      entry.inline_payload = std::as_bytes(std::span(&number, 1));
+    }
+    append_entry(bytes, entry);
+  }
+  BatchHeader header;
+  header.count = static_cast<std::uint32_t>(tasks.size());
+  header.bytes = static_cast<std::uint32_t>(bytes.size());
+  std::memcpy(bytes.data(), &header, sizeof header);
+  const RegionIndex region = region_index(client_bank, static_cast<std::uint32_t>(first));
+  std::memcpy(client_memory_.data() + slot_of(region) * region_bytes + header_offset, bytes.data(),
+              bytes.size());
+
+  SlotBody body;
+  body.kind = static_cast<std::uint16_t>(MessageKind::submit_batch);
+  body.region_bytes = region_bytes;
+  body.inline_bytes = 8;
+  body.inline_data[0] = first;
+  body.inline_data[1] = tasks.size();
+  body.inline_data[2] = header_offset;
+  Hold& hold = client_.view().holds()[first];
+  allocate(hold, client_.view().region(region), client_party, region, 0);
+  RingWriter ring = writer(client_, client_party, Lane::data);
   BOOST_REQUIRE(pass(ring, hold, Lane::data, supervisor_party, body));
 }
 
@@ -157,6 +217,14 @@ bool TaskWorld::client_works() {
     const SlotBody body = ring.front();
     const std::uint64_t number = body.inline_data[0];
     const Token token{body.token};
+    if (ResultWord{body.inline_data[1]}.state() == TaskState::free) {
+      for (std::uint32_t i = 0; i < RefusalScope{body.inline_data[4]}.count(); ++i) {
+        ++seen.results[number + i];
+        if (!contains(seen.to_be_refused, number + i)) ++seen.wrong[number + i];
+      }
+      ring.advance();
+      continue;
+    }
     ++seen.results[number];
     const bool right = ResultWord{body.inline_data[1]}.state() == TaskState::done &&
                        (token ? number_of(token) == number && body.region_bytes == payload_bytes
@@ -184,7 +252,8 @@ bool TaskWorld::agent_works() {
   for (; ring.ready(); moved = true) {
     const SlotBody dispatch = ring.front();
     const Token lent{dispatch.token};
-    const std::uint64_t number = lent ? number_of(lent) : dispatch.inline_data[2];
+    std::uint64_t number = dispatch.inline_data[2];
+    if (lent) number = number != 0 ? number / payload_offset(1) : number_of(lent);
     ++seen.executions[number];
     SlotBody answer;
     answer.kind = static_cast<std::uint16_t>(MessageKind::complete);
@@ -236,6 +305,10 @@ std::string TaskWorld::check() const {
     if (count(seen.results) == 0) return which + " has no result: it is lost";
     if (count(seen.results) != 1) return which + " has more than one result";
     if (count(seen.wrong) != 0) return which + " has a wrong result";
+    if (contains(seen.to_be_refused, number)) {
+      if (count(seen.executions) != 0) return which + " was refused and executed";
+      continue;
+    }
     if (count(seen.executions) != 1)
       return which + " was executed " + std::to_string(count(seen.executions)) +
              " times although no agent died";
@@ -312,6 +385,8 @@ SharedMemory TaskWorld::memory() const {
   }
   watch(s.holds(), s.hold_count());
   watch(s.records(), task_capacity);
+  watch(s.task_options(), task_capacity);
+  watch(s.task_dependencies(), task_capacity);
   watch(s.tables().banks, 2);
   return memory;
 }

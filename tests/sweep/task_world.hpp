@@ -20,11 +20,13 @@ inline constexpr PartyId client_party = first_client;
 inline constexpr std::uint32_t client_bank = 0;
 inline constexpr std::uint32_t agent_bank = 1;
 inline constexpr std::uint32_t task_capacity = 4;
+inline constexpr std::uint16_t known_capability = 0;
+inline constexpr std::uint16_t unknown_capability = 7;
 
 /// A supervisor's process: everything that is not in shared memory.
 class Brain {
  public:
-  Brain(const Config& config, SegmentView segment, int agent_fd, int client_fd);
+  Brain(const Config& config, SegmentView segment, int agent_fd, int client_fd, int client_bank_fd);
 
   /// What a new supervisor does before it serves anybody.
   void adopt();
@@ -38,6 +40,7 @@ class Brain {
   SegmentView segment() const { return context_->segment; }
 
  private:
+  int client_bank_fd_;
   std::unique_ptr<SupervisorContext> context_;
   std::unique_ptr<Banks> banks_;
   std::unique_ptr<Tokens> tokens_;
@@ -55,7 +58,13 @@ class TaskWorld {
   std::unique_ptr<Brain> new_supervisor() const;
 
   // ---- the client ----
-  void submit(std::uint64_t number, bool with_region);
+  void submit(std::uint64_t number, bool with_region, std::uint16_t capability = known_capability);
+  /// One message; payloads that are not inline lie in its region.
+  struct BatchTask {
+    bool with_region = false;
+    std::uint16_t capability = known_capability;
+  };
+  void submit_batch(std::uint64_t first, const std::vector<BatchTask>& tasks);
   /// Reads results and releases their tokens; collects tokens that come home.
   bool client_works();
 
@@ -83,6 +92,8 @@ class TaskWorld {
   Segment supervisor_;
   Segment agent_;
   Segment client_;
+  UniqueFd client_bank_;
+  Mapping client_memory_;
 
  public:
   /// What has been seen outside. Part of the snapshot: it is put back with the memory.
@@ -91,6 +102,7 @@ class TaskWorld {
     std::map<std::uint64_t, int> executions;  ///< by the number in the payload
     std::map<std::uint64_t, int> wrong;       ///< results that are not the payload's answer
     std::vector<std::uint64_t> submitted;
+    std::vector<std::uint64_t> to_be_refused;
   };
   mutable Seen seen;
 };
