@@ -11,6 +11,7 @@
 #include <limits>
 
 #include "common/clock.hpp"
+#include "ipc/control_channel.hpp"
 #include "ipc/control_protocol.hpp"
 
 namespace micro_swarm {
@@ -68,6 +69,16 @@ Result<ControlClient> ControlClient::connect(const Endpoint& endpoint, std::uint
   return client;
 }
 
+ControlClient ControlClient::through(UniqueFd channel, std::string name) {
+  ControlClient client(Endpoint{std::move(name), {}});
+  client.channel_ = std::move(channel);
+  return client;
+}
+
+std::string ControlClient::address() const {
+  return channel_ ? "the control channel of swarm " + endpoint_.name : endpoint_.socket_path();
+}
+
 /// Tries until the deadline; a swarm that is not there is waited for only `until_started`. There is
 /// nothing to wait on for a socket that another process is yet to create, hence the pauses.
 Result<void> ControlClient::open(std::uint64_t deadline_ns, bool until_started) {
@@ -84,6 +95,12 @@ Result<void> ControlClient::open(std::uint64_t deadline_ns, bool until_started) 
 }
 
 Result<void> ControlClient::try_open() {
+  if (channel_) {
+    auto opened = open_control_connection(channel_.get());
+    if (!opened) return opened.error();
+    socket_ = std::move(*opened);
+    return {};
+  }
   const std::string path = endpoint_.socket_path();
   auto created = posix_call(
       "socket", [] { return ::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0); });
@@ -192,7 +209,7 @@ Result<void> ControlClient::send_line(const std::string& line, std::uint64_t dea
       // A server that refuses says so before it closes: look for that line first.
       return {};
     } else {
-      return system_error("send to " + endpoint_.socket_path(), errno);
+      return system_error("send to " + address(), errno);
     }
   }
   return {};
@@ -207,8 +224,8 @@ Result<ControlLine> ControlClient::receive_line(std::uint64_t deadline_ns) {
       input_.erase(0, end + 1);
       scanned_ = 0;
       if (!line.object.is_object())
-        return Error{ErrorCode::protocol, "what answers on " + endpoint_.socket_path() +
-                                              " does not speak this protocol"};
+        return Error{ErrorCode::protocol,
+                     "what answers on " + address() + " does not speak this protocol"};
       const std::size_t count = fd_count_of(line.object);
       if (count > input_fds_.size())
         return Error{ErrorCode::protocol,
@@ -235,7 +252,7 @@ Result<ControlLine> ControlClient::receive_line(std::uint64_t deadline_ns) {
       return Error{ErrorCode::protocol,
                    "the descriptors of an answer were lost; raise the limit of open files"};
     } else if (errno != EAGAIN) {
-      return system_error("receive from " + endpoint_.socket_path(), errno);
+      return system_error("receive from " + address(), errno);
     } else if (auto ready = wait_ready(POLLIN, deadline_ns); !ready) {
       return ready.error();
     }

@@ -43,6 +43,12 @@ class ControlClient {
   static Result<ControlClient> connect(std::string_view name, std::uint32_t wait_ms = 0);
   static Result<ControlClient> connect(const Endpoint& endpoint, std::uint32_t wait_ms = 0);
 
+  /// By a control channel (control_channel.hpp) instead of a socket file: for whoever started the
+  /// swarm. Opens nothing yet; the first request waits for a supervisor to serve it. Once the swarm
+  /// has ended requests fail with not_running, or with the error it ended of. `name` is for
+  /// messages.
+  static ControlClient through(UniqueFd channel, std::string name);
+
   /// Sends a request and returns its single (or last) line. An error reply comes back as Error.
   Result<ControlLine> request(const nlohmann::json& request,
                               const ControlRequestOptions& options = {});
@@ -53,7 +59,8 @@ class ControlClient {
   Result<void> stream(const nlohmann::json& request, const LineCallback& on_line,
                       const ControlRequestOptions& options = {});
 
-  /// The process that called listen(): the swarm's root, 0 if the kernel does not say.
+  /// The process that called listen(): the swarm's root, 0 if the kernel does not say or the
+  /// connection goes through a control channel.
   pid_t root_pid() const { return root_pid_; }
   const Endpoint& endpoint() const { return endpoint_; }
   /// How often a connection was renewed since connect().
@@ -69,7 +76,10 @@ class ControlClient {
   Result<ControlLine> receive_line(std::uint64_t deadline_ns);
   Result<void> wait_ready(short events, std::uint64_t deadline_ns);
 
+  std::string address() const;
+
   Endpoint endpoint_;
+  UniqueFd channel_;  ///< -1 = connections are made to endpoint_
   UniqueFd socket_;
   std::string input_;
   std::size_t scanned_ = 0;

@@ -43,4 +43,14 @@ std::string control_line(const nlohmann::json& object) {
   return object.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
 }
 
+void merge_control_line(nlohmann::json line, nlohmann::json& whole) {
+  for (auto& item : line.items()) {
+    nlohmann::json& target = whole[item.key()];
+    if (target.is_array() && item.value().is_array())
+      target.insert(target.end(), item.value().begin(), item.value().end());
+    else
+      target = std::move(item.value());
+  }
+}
+
 }  // namespace micro_swarm

@@ -28,4 +28,7 @@ Error error_of_control_reply(const nlohmann::json& reply);
 /// A reply line's text: UTF-8 that is not valid is replaced, so sending can never throw.
 std::string control_line(const nlohmann::json& object);
 
+/// Joins the lines of an answer: arrays of the same name grow, other members are replaced.
+void merge_control_line(nlohmann::json line, nlohmann::json& whole);
+
 }  // namespace micro_swarm

@@ -7,7 +7,9 @@
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <chrono>
+#include <optional>
 
+#include "ipc/control_channel.hpp"
 #include "ipc/control_protocol.hpp"
 #include "supervisor/control_connection.hpp"
 
@@ -56,7 +58,14 @@ class ControlServer::Impl : public std::enable_shared_from_this<ControlServer::I
   void stop_accepting() {
     boost::system::error_code ignored;
     listening_.close(ignored);
+    if (channel_) channel_->close(ignored);
     pause_.cancel();
+  }
+
+  void serve_channel(UniqueFd channel, std::function<void()> on_end) {
+    channel_.emplace(shared->io, channel.release());
+    on_channel_end_ = std::move(on_end);
+    wait_for_channel();
   }
 
   const std::shared_ptr<control_detail::Shared> shared;
@@ -97,6 +106,30 @@ class ControlServer::Impl : public std::enable_shared_from_this<ControlServer::I
     connection->start();
   }
 
+  void wait_for_channel() {
+    channel_->async_wait(boost::asio::posix::descriptor_base::wait_read,
+                         [self = shared_from_this()](const boost::system::error_code& error) {
+                           if (!error && self->channel_->is_open()) self->read_channel();
+                         });
+  }
+
+  void read_channel() {
+    for (int turn = 0; turn < accepts_per_turn; ++turn) {
+      std::optional<UniqueFd> connection;
+      switch (receive_control_connection(channel_->native_handle(), connection)) {
+        case ChannelRead::nothing: return wait_for_channel();
+        case ChannelRead::connection: admit(std::move(*connection)); break;
+        case ChannelRead::malformed: ++shared->counters.malformed; break;
+        case ChannelRead::ended: {
+          boost::system::error_code ignored;
+          channel_->close(ignored);
+          return on_channel_end_();
+        }
+      }
+    }
+    wait_for_channel();
+  }
+
   /// Gives up a descriptor kept for this, so that the client hears why instead of waiting.
   void refuse_for_want_of_descriptors() {
     spare_.reset();
@@ -119,6 +152,8 @@ class ControlServer::Impl : public std::enable_shared_from_this<ControlServer::I
   boost::asio::posix::stream_descriptor listening_;
   boost::asio::steady_timer pause_;
   UniqueFd spare_;
+  std::optional<boost::asio::posix::stream_descriptor> channel_;
+  std::function<void()> on_channel_end_;
 };
 
 ControlServer::ControlServer(boost::asio::io_context& io, UniqueFd listening,
@@ -131,6 +166,10 @@ ControlServer::~ControlServer() {
 }
 
 void ControlServer::start() { impl_->wait_for_client(); }
+
+void ControlServer::serve_channel(UniqueFd channel, std::function<void()> on_end) {
+  impl_->serve_channel(std::move(channel), std::move(on_end));
+}
 
 void ControlServer::stop_accepting() { impl_->stop_accepting(); }
 

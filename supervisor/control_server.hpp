@@ -89,8 +89,12 @@ class ControlServer {
 
   void start();
 
-  /// Accepts nobody any more; answers under way go on. close_all() ends those too, after trying
-  /// once to hand over what is buffered.
+  /// Serves the connections that come over a control channel (ipc/control_channel.hpp) too, and
+  /// calls `on_end` once, from the io_context, when its other end is closed.
+  void serve_channel(UniqueFd channel, std::function<void()> on_end);
+
+  /// Accepts nobody any more, from nowhere; answers under way go on. close_all() ends those too,
+  /// after trying once to hand over what is buffered.
   void stop_accepting();
   void close_all();
 

@@ -29,7 +29,9 @@ Root::Root(Parts parts)
     : parts_(std::move(parts)),
       hang_(parts_.config.supervision.supervisor_hang_timeout_ms),
       restarts_(parts_.config.supervision.supervisor_restarts_max,
-                parts_.config.supervision.supervisor_period_ms) {}
+                parts_.config.supervision.supervisor_period_ms) {
+  fds_.keep(fd_key::control_channel, std::move(parts_.control_channel));
+}
 
 sigset_t Root::handled_signals() {
   sigset_t set;

@@ -37,6 +37,7 @@ class Root {
     UniqueFd signals;  ///< signalfd of the signals in `handled_signals()`, which are blocked
     rlim_t nofile_soft;
     TemplateEntry template_entry;
+    UniqueFd control_channel;  ///< of `run --control-fd`; -1 = none. Kept for every supervisor
   };
 
   explicit Root(Parts parts);

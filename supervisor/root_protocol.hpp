@@ -63,7 +63,9 @@ inline constexpr std::uint32_t pending_segment = log_pipe + parties_max;  // + p
 inline constexpr std::uint32_t template_socket = pending_segment + parties_max;  // + template
 inline constexpr std::uint32_t template_log = template_socket + templates_max;
 inline constexpr std::uint32_t bank = template_log + templates_max;  // + bank number
-inline constexpr std::uint32_t count = bank + 4096;
+inline constexpr std::uint32_t control_channel = bank + 4096;        // of `run --control-fd`
+inline constexpr std::uint32_t added_kinds = control_channel + 1;    // agent kinds registered later
+inline constexpr std::uint32_t count = added_kinds + 1;
 }  // namespace fd_key
 
 }  // namespace micro_swarm

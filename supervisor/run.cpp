@@ -78,8 +78,8 @@ Result<void> become_root() {
 
 }  // namespace
 
-Result<int> run_swarm(const Config& config, const Endpoint& endpoint,
-                      TemplateEntry template_entry) {
+Result<int> run_swarm(const Config& config, const Endpoint& endpoint, TemplateEntry template_entry,
+                      UniqueFd control_channel) {
   if (auto filled = fill_standard_descriptors(); !filled) return filled.error();
   if (auto ours = check_proc(); !ours) return ours.error();
   const auto nofile_soft = prepare_limits(needs_of(config), available_memory());
@@ -108,7 +108,8 @@ Result<int> run_swarm(const Config& config, const Endpoint& endpoint,
   std::fflush(nullptr);  // what is buffered would leave once more with each child
   root_log_init(config.log.level);
   Root root(Root::Parts{config, endpoint, std::move(*segment), std::move(*socket), std::move(*null),
-                        std::move(*signals), *nofile_soft, template_entry});
+                        std::move(*signals), *nofile_soft, template_entry,
+                        std::move(control_channel)});
   return root.run();
 }
 

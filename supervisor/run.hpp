@@ -1,6 +1,7 @@
 #pragma once
 
 #include "common/config.hpp"
+#include "common/posix.hpp"
 #include "common/result.hpp"
 #include "common/runtime_dir.hpp"
 
@@ -18,6 +19,9 @@ using TemplateEntry = void (*)(int socket);
 /// address space or file size too low, each naming what to raise or lower; no sealable memfd; no
 /// /proc of this PID namespace; runtime directory), refused (a swarm of that name runs already).
 /// The soft limit of descriptors is raised for the swarm; agents get back the one found at start.
-Result<int> run_swarm(const Config& config, const Endpoint& endpoint, TemplateEntry template_entry);
+/// `control_channel`: see control_channel.hpp; the swarm drains and stops when its other end
+/// closes.
+Result<int> run_swarm(const Config& config, const Endpoint& endpoint, TemplateEntry template_entry,
+                      UniqueFd control_channel = {});
 
 }  // namespace micro_swarm

@@ -8,6 +8,7 @@
 #include <boost/asio/post.hpp>
 
 #include "common/log.hpp"
+#include "ipc/control_channel.hpp"
 #include "supervisor/control_verbs.hpp"
 
 namespace micro_swarm {
@@ -56,6 +57,7 @@ Supervisor::Supervisor(SupervisorBoot boot)
     if (c_.epoch > 1 || drain_ != Drain::no) return;
     // A swarm that cannot even load its models says so and ends, instead of half running.
     log::critical("{}", error.message);
+    tell_control_channel(boot_.fds.get(fd_key::control_channel), error);
     quit(to_int(exit_code_of(error.code)));
   });
   publish_facts();
@@ -163,6 +165,11 @@ void Supervisor::open_control() {
       });
   verbs_->set_server(control_.get());
   control_->start();
+  if (UniqueFd channel(boot_.fds.get(fd_key::control_channel)); channel)
+    control_->serve_channel(std::move(channel), [this] {
+      if (drain_ == Drain::no) log::info("who started this swarm is gone: stopping");
+      begin_drain(false);
+    });
   log::info("supervisor {} of swarm {} is up", c_.epoch, c_.config.swarm.name);
 }
 

@@ -11,6 +11,7 @@
 #include <unordered_map>
 
 #include "ipc/batch_protocol.hpp"
+#include "ipc/task_names.hpp"
 #include "supervisor/latency_histogram.hpp"
 #include "supervisor/scheduler.hpp"
 #include "supervisor/task_steps.hpp"
@@ -177,8 +178,5 @@ inline constexpr std::uint32_t submit_retry_hint_ms = 50;
 constexpr std::uint64_t client_key(PartyId client, Incarnation incarnation) {
   return (std::uint64_t{client} << 16) | incarnation;
 }
-
-std::string_view name_of(TaskState state);
-std::string_view name_of(Priority priority);
 
 }  // namespace micro_swarm

@@ -9,6 +9,7 @@ ms_fault_test(supervisor SOURCES fault_supervisor_test.cpp LIBS ms_ipc)
 ms_fault_test(agents SOURCES fault_agents_test.cpp LIBS ms_ipc)
 ms_fault_test(clients SOURCES fault_clients_test.cpp LIBS ms_ipc)
 ms_fault_test(shutdown SOURCES fault_shutdown_test.cpp LIBS ms_ipc)
+ms_fault_test(control_channel SOURCES fault_control_channel_test.cpp LIBS ms_ipc)
 
 add_executable(rogue_agent rogue_agent.cpp)
 set_target_properties(rogue_agent PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)

@@ -64,8 +64,9 @@ void require(bool holds, Text&& text) {
 /// kind and then check_nothing_left().
 class FaultSwarm : public SwarmProcess {
  public:
-  explicit FaultSwarm(const std::string& toml, std::size_t shm_before = entries_in("/dev/shm"))
-      : SwarmProcess(toml), shm_before_(shm_before) {}
+  explicit FaultSwarm(const std::string& toml, std::vector<std::string> extra_args = {},
+                      std::size_t shm_before = entries_in("/dev/shm"))
+      : SwarmProcess(toml, std::move(extra_args)), shm_before_(shm_before) {}
 
   /// {pid, start time} names one life; the number may be somebody else's later.
   void remember(pid_t pid) {

@@ -24,17 +24,6 @@ int report(const Cli& shared, const Error& error) {
   return to_int(exit_code_of(error.code));
 }
 
-/// Joins the lines of an answer: arrays of the same name grow, other members are replaced.
-void merge(json line, json& whole) {
-  for (auto& item : line.items()) {
-    json& target = whole[item.key()];
-    if (target.is_array() && item.value().is_array())
-      target.insert(target.end(), item.value().begin(), item.value().end());
-    else
-      target = std::move(item.value());
-  }
-}
-
 void add_verbs(CLI::App& app, Cli& shared) {
   add_run(app, shared);
   add_status(app, shared);
@@ -133,7 +122,7 @@ Result<ControlLine> ask(ControlClient& client, const json& request,
   auto done = client.stream(
       request,
       [&whole](ControlLine& line) {
-        merge(std::move(line.object), whole.object);
+        merge_control_line(std::move(line.object), whole.object);
         whole.fds = std::move(line.fds);
         return true;
       },

@@ -1,0 +1,97 @@
+#include "common/config_check.hpp"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "common/config_schema.hpp"
+#include "common/edit_distance.hpp"
+
+namespace micro_swarm {
+
+namespace schema = config_schema;
+
+namespace {
+
+constexpr std::string_view no_file = "configuration";
+
+/// Lines of a text that was made up for the purpose help nobody.
+Error without_line(Error error) {
+  const std::size_t end = error.message.find(": ");
+  if (error.message.starts_with(no_file) && end != std::string::npos)
+    error.message.erase(0, end + 2);
+  return error;
+}
+
+}  // namespace
+
+Result<Config> check_config(const Config& config) {
+  auto checked = parse_config(to_toml(config), std::filesystem::path(no_file));
+  if (!checked) return without_line(checked.error());
+  return checked;
+}
+
+Result<AgentSpec> check_agent(const Config& config, AgentSpec spec) {
+  if (spec.capabilities.empty()) spec.capabilities = default_capabilities(spec.kind, spec.name);
+  if (!spec.model.empty()) {
+    std::error_code failure;
+    spec.model = std::filesystem::absolute(spec.model, failure).lexically_normal();
+    if (failure)
+      return Error{ErrorCode::config,
+                   "agent.model: " + spec.model.string() + ": " + failure.message()};
+  }
+  Config all;
+  all.agents = config.agents;
+  all.agents.push_back(std::move(spec));
+  all.origins["agent"] = ConfigOrigin::file;
+  auto checked = check_config(all);
+  if (!checked) return checked.error();
+  return std::move(checked->agents.back());
+}
+
+nlohmann::json agent_to_json(const AgentSpec& spec) {
+  nlohmann::json object{{"name", spec.name},
+                        {"kind", std::string(name_of(spec.kind))},
+                        {"count", spec.count},
+                        {"capabilities", spec.capabilities}};
+  if (!spec.model.empty()) object["model"] = spec.model.string();
+  if (!spec.command.empty()) object["command"] = spec.command;
+  if (!spec.environment.empty()) object["environment"] = spec.environment;
+  return object;
+}
+
+Result<AgentSpec> agent_from_json(const nlohmann::json& object) {
+  const auto usage = [](const std::string& text) {
+    return Error{ErrorCode::usage, "agent" + text, 0};
+  };
+  if (!object.is_object()) return usage(": expected an object");
+  const std::vector<std::string> keys(schema::agent_keys.begin(), schema::agent_keys.end());
+  for (const auto& item : object.items()) {
+    if (std::find(keys.begin(), keys.end(), item.key()) != keys.end()) continue;
+    std::string text = "." + item.key() + ": unknown key";
+    if (const auto near = nearest(item.key(), keys); !near.empty())
+      text += "; did you mean \"" + near + "\"?";
+    return usage(text);
+  }
+  AgentSpec spec;
+  try {
+    spec.name = object.value("name", std::string());
+    if (const std::string kind = object.value("kind", std::string(name_of(spec.kind)));
+        !schema::enum_from_word(kind, spec.kind))
+      return usage(".kind: \"" + kind +
+                   "\" is unknown; allowed: " + schema::one_of(schema::words_of<AgentKind>()));
+    if (const auto count = object.find("count"); count != object.end()) {
+      if (!count->is_number_unsigned() || count->get<std::uint64_t>() > agents_max)
+        return usage(".count: expected a whole number from 0 to " + std::to_string(agents_max));
+      spec.count = count->get<std::uint32_t>();
+    }
+    spec.capabilities = object.value("capabilities", spec.capabilities);
+    spec.model = object.value("model", std::string());
+    spec.command = object.value("command", spec.command);
+    spec.environment = object.value("environment", spec.environment);
+  } catch (const nlohmann::json::exception& error) {
+    return usage(std::string(": a member has the wrong type: ") + error.what());
+  }
+  return spec;
+}
+
+}  // namespace micro_swarm
