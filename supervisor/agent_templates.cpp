@@ -38,9 +38,7 @@ void Agents::start_template(std::uint32_t number) {
   if (!packet || !sockets || !pipe) {
     const Error error = !packet ? packet.error() : !sockets ? sockets.error() : pipe.error();
     log::error("template {}: {}", agent.name, error.message);
-    row.phase = TemplatePhase::failed;
-    if (fatal_) fatal_(error);
-    return;
+    return template_failed(number, error);
   }
   c_.root.keep(fd_key::template_socket + number, sockets->first.get());
   c_.root.keep(fd_key::template_log + number, pipe->first.get());
@@ -117,6 +115,7 @@ void Agents::template_said(std::uint32_t number, const TemplateMessage& message,
   switch (message.kind) {
     case TemplateMessageKind::ready: {
       row.phase = TemplatePhase::ready;
+      template_settled(number, {});
       std::vector<PartyId> waiting;
       waiting.swap(t.waiting);
       for (const PartyId p : waiting) {
@@ -132,8 +131,8 @@ void Agents::template_said(std::uint32_t number, const TemplateMessage& message,
       for (PartyId p = 0; p < agents_max; ++p)
         if (c_.row(p).phase == stored(PartyPhase::starting) && c_.row(p).kind == number)
           give_up(c_.peers[p], message.text);
-      if (fatal_) fatal_(Error{ErrorCode::model, "agent kind " + name + ": " + message.text, 0});
-      return;
+      return template_failed(
+          number, Error{ErrorCode::model, "agent kind " + name + ": " + message.text, 0});
     }
     case TemplateMessageKind::spawned:
     case TemplateMessageKind::spawn_failed: {
@@ -204,6 +203,10 @@ void Agents::template_died(std::uint32_t number, int status) {
     for (PartyId p = 0; p < agents_max; ++p)
       if (c_.row(p).phase == stored(PartyPhase::starting) && c_.row(p).kind == number)
         give_up(c_.peers[p], "its template died too often");
+    template_settled(
+        number,
+        Error{ErrorCode::gave_up,
+              "agent kind " + c_.config.agents[number].name + ": its template died too often", 0});
     return;
   }
   row.phase = TemplatePhase::loading;

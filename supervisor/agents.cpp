@@ -28,25 +28,19 @@ constexpr std::size_t uncertified_max = 2 * agents_max;
 constexpr std::size_t certificates_kept_max = 8;
 }  // namespace
 
-Agents::Agents(SupervisorContext& context, Parties& parties, Tasks& tasks, Succession& succession)
+Agents::Agents(SupervisorContext& context, std::vector<AgentSpec>& kinds,
+               std::size_t configured_kinds, Parties& parties, Tasks& tasks, Succession& succession)
     : c_(context),
+      kinds_(kinds),
+      configured_kinds_(configured_kinds),
       parties_(parties),
       tasks_(tasks),
       succession_(succession),
       strays_(context.root_pid) {
-  // The same names in the same order give the same numbers to every supervisor.
-  auto& names = c_.tables().capabilities;
-  for (std::uint32_t kind = 0; kind < c_.config.agents.size(); ++kind)
-    for (const std::string& name : c_.config.agents[kind].capabilities) {
-      std::uint32_t id = 0;
-      while (id < capabilities_max && names[id].text[0] != '\0' && name != names[id].text) ++id;
-      if (id == capabilities_max) continue;  // load_config refuses that many
-      if (names[id].text[0] == '\0') name.copy(names[id].text, sizeof names[id].text - 1);
-      capabilities_[kind].set(id);
-    }
+  for (std::uint32_t kind = 0; kind < kinds_.size(); ++kind) name_capabilities(kind);
   PartyId next = 0;
-  for (std::uint32_t kind = 0; kind < c_.config.agents.size(); ++kind)
-    for (std::uint32_t i = 0; i < c_.config.agents[kind].count && next < agents_max; ++i)
+  for (std::uint32_t kind = 0; kind < kinds_.size(); ++kind)
+    for (std::uint32_t i = 0; i < kinds_[kind].count && next < agents_max; ++i)
       c_.row(next++).kind = static_cast<std::uint16_t>(kind);
   configured_ = next;
 }
@@ -96,6 +90,8 @@ void Agents::spawn(Peer& agent, RootBatch& batch) {
   // Before the template is asked: a newborn whose socket no supervisor has would end at once.
   c_.root.send(batch);
   Template& t = templates_[row.kind];
+  if (c_.tables().templates[row.kind].phase == TemplatePhase::failed)
+    return give_up(agent, "its template failed");
   if (c_.tables().templates[row.kind].phase == TemplatePhase::ready && t.socket) {
     request_spawn(agent, std::move(*socket), std::move(pipe->second));
   } else {

@@ -25,12 +25,25 @@ namespace micro_swarm {
 
 class Agents {
  public:
-  Agents(SupervisorContext& context, Parties& parties, Tasks& tasks, Succession& succession);
+  /// `kinds` is c_.config.agents, to which add_kind() adds; the first `configured_kinds` of them
+  /// are the configuration's.
+  Agents(SupervisorContext& context, std::vector<AgentSpec>& kinds, std::size_t configured_kinds,
+         Parties& parties, Tasks& tasks, Succession& succession);
 
   /// First supervisor: names the capabilities, starts the templates and all agents.
   void start();
   /// New supervisor: continues what the rows say.
   void adopt(const FdStore& fds);
+
+  /// One more kind, with its agents, in a swarm that runs; for good. Returns its number. The same
+  /// once more is no error, so that whoever lost the answer can ask again. Errors: usage (a model
+  /// that is not absolute), config (as check_agent()), refused (another kind of that name;
+  /// stopping; what the swarm or the machine has no room for), system.
+  Result<std::uint32_t> add_kind(AgentSpec spec);
+  /// The agents of a kind.
+  std::vector<PartyId> agents_of(std::uint32_t kind) const;
+  /// Calls back, from the loop, once the kind's template is there or has failed for good.
+  void when_template_is_settled(std::uint32_t kind, std::function<void(const Result<void>&)> call);
 
   // What is heard of them.
   void published(Peer& agent);
@@ -65,8 +78,13 @@ class Agents {
     std::vector<PartyId> waiting;     ///< asked for while it is not ready
     std::vector<PartyId> asked;       ///< requests sent, not answered yet
     std::uint64_t asked_ns = 0;       ///< when it last answered while more was owed
+    std::vector<std::function<void(const Result<void>&)>> when_settled;
   };
 
+  void name_capabilities(std::uint32_t kind);
+  Result<void> check_room_for(const AgentSpec& spec) const;
+  void template_settled(std::uint32_t number, const Result<void>& how);
+  void template_failed(std::uint32_t number, const Error& error);
   void start_template(std::uint32_t number);
   void read_template(std::uint32_t number);
   void read_template_log(std::uint32_t number);
@@ -102,6 +120,8 @@ class Agents {
   ExitKind exit_kind(const Peer& agent) const;
 
   SupervisorContext& c_;
+  std::vector<AgentSpec>& kinds_;
+  const std::size_t configured_kinds_;
   Parties& parties_;
   Tasks& tasks_;
   Succession& succession_;

@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "common/base64.hpp"
+#include "common/config_check.hpp"
 
 namespace micro_swarm {
 
@@ -91,6 +92,8 @@ void ControlVerbs::handle(const json& request, const Reply& reply) {
     agent_list(reply);
   } else if (verb == "agent.show") {
     agent_show(request, reply);
+  } else if (verb == "agent.register") {
+    agent_register(request, reply);
   } else if (verb == "task.list") {
     task_list(request, reply);
   } else if (verb == "task.show") {
@@ -114,11 +117,11 @@ void ControlVerbs::handle(const json& request, const Reply& reply) {
   } else if (verb == "attach") {
     attach(reply);
   } else {
-    reply->fail(
-        usage("unknown verb \"" + verb +
-              "\"; known are status, agent.list, agent.show, "
-              "task.list, task.show, task.find, task.wait, task.result, task.cancel, region.list, "
-              "events, stop, attach"));
+    reply->fail(usage("unknown verb \"" + verb +
+                      "\"; known are status, agent.list, agent.show, "
+                      "agent.register, task.list, task.show, task.find, task.wait, task.result, "
+                      "task.cancel, region.list, "
+                      "events, stop, attach"));
   }
 }
 
@@ -238,6 +241,26 @@ void ControlVerbs::agent_show(const json& request, const Reply& reply) const {
     return;
   }
   reply->finish({{"agent", agent(static_cast<PartyId>(id), true)}});
+}
+
+/// Answered once the kind's template has loaded: its model is then known to be good.
+void ControlVerbs::agent_register(const json& request, const Reply& reply) {
+  auto spec = agent_from_json(request.at("agent"));
+  if (!spec) {
+    reply->fail(spec.error());
+    return;
+  }
+  const auto kind = parts_.agents.add_kind(std::move(*spec));
+  if (!kind) {
+    reply->fail(kind.error());
+    return;
+  }
+  parts_.agents.when_template_is_settled(*kind, [this, reply, k = *kind](const Result<void>& how) {
+    if (how)
+      reply->finish({{"agents", parts_.agents.agents_of(k)}});
+    else
+      reply->fail(how.error());
+  });
 }
 
 // ---- tasks ----

@@ -36,6 +36,7 @@ class ControlVerbs {
   nlohmann::json task(std::uint32_t slot) const;
   void agent_list(const Reply& reply) const;
   void agent_show(const nlohmann::json& request, const Reply& reply) const;
+  void agent_register(const nlohmann::json& request, const Reply& reply);
   void task_find(const nlohmann::json& request, const Reply& reply) const;
   void task_list(const nlohmann::json& request, const Reply& reply) const;
   void task_wait(const nlohmann::json& request, const Reply& reply);

@@ -46,6 +46,7 @@ class Supervisor {
   [[noreturn]] void quit(int exit_code);
 
   SupervisorBoot boot_;
+  Config config_;  ///< root's, and the kinds that were added since
   SupervisorContext c_;
   Banks banks_;
   Tokens tokens_;

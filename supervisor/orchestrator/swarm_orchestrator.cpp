@@ -20,6 +20,8 @@ using nlohmann::json;
 namespace {
 
 constexpr std::uint32_t ask_timeout_ms = 10'000;
+/// A model may take its time to load.
+constexpr std::uint32_t register_timeout_ms = 120'000;
 /// How long a swarm whose end was noticed may take until its exit code is there.
 constexpr std::uint32_t exit_code_patience_ms = 5'000;
 
@@ -46,15 +48,16 @@ class SwarmOrchestrator::Impl {
                        " there are " + std::to_string(agents_ + checked->count) +
                        " agents; max_agents is " + std::to_string(plan_.max_agents),
                    0};
-    if (is_running())
-      return Error{ErrorCode::refused,
-                   "agent " + checked->name +
-                       ": this version adds no kinds to a running swarm; register it before "
-                       "initialize()",
-                   0};
     std::vector<PartyId> ids;
-    for (std::uint32_t i = 0; i < checked->count; ++i)
-      ids.push_back(static_cast<PartyId>(agents_ + i));
+    if (is_running()) {
+      auto answer = ask({{"verb", "agent.register"}, {"agent", agent_to_json(*checked)}},
+                        register_timeout_ms);
+      if (!answer) return answer.error();
+      ids = answer->value("agents", ids);
+    } else {
+      for (std::uint32_t i = 0; i < checked->count; ++i)
+        ids.push_back(static_cast<PartyId>(agents_ + i));
+    }
     keep(std::move(*checked));
     return ids;
   }
@@ -165,7 +168,7 @@ class SwarmOrchestrator::Impl {
         },
         options);
     if (!done) return why(done.error());
-    return whole;
+    return Result<json>(boost::system::in_place_value, std::move(whole));
   }
 
  private:

@@ -44,8 +44,9 @@ class SwarmOrchestrator {
   // ---- the swarm ----
 
   /// One kind of agents, as AgentFactory makes it; checked here. Returns the ids of its agents.
-  /// Errors: config (what is wrong with it), refused (max_agents; after initialize(): this version
-  /// adds no kinds to a running swarm).
+  /// After initialize() the running swarm gets it, for good, once its model has loaded. Errors:
+  /// config (what is wrong with it), refused (max_agents, no room, stopping), model (it does not
+  /// load), timed_out, not_running.
   Result<std::vector<PartyId>> register_agent(AgentSpec agent);
   /// `count` built-in generic agents, under the name "generic".
   Result<std::vector<PartyId>> bootstrap_default_agents(std::uint32_t count = 4);
