@@ -39,6 +39,7 @@ std::string_view name_of(SubmitRefusal reason) {
     case SubmitRefusal::unknown_dependency: return "unknown_dependency";
     case SubmitRefusal::dependency_cycle: return "dependency_cycle";
     case SubmitRefusal::result_not_kept: return "result_not_kept";
+    case SubmitRefusal::option_unsupported: return "option_unsupported";
   }
   return "unknown";
 }
@@ -57,6 +58,9 @@ std::string_view text_of(SubmitRefusal reason) {
     case SubmitRefusal::result_not_kept:
       return "it depends on a task that has ended and whose result was handed over: submit both in "
              "one batch, or the first with keep_result";
+    case SubmitRefusal::option_unsupported:
+      return "this version does not act on dependencies, retries, versions, resources, categories, "
+             "kept results and idempotency keys: leave them out";
   }
   return "unknown";
 }

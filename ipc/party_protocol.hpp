@@ -113,7 +113,8 @@ enum class SubmitRefusal : std::uint8_t {
   queue_full,          ///< no task record is free
   unknown_dependency,  ///< not an own earlier number, not in the batch, no task that is on record
   dependency_cycle,
-  result_not_kept,  ///< a dependency has ended and its result went to its client
+  result_not_kept,     ///< a dependency has ended and its result went to its client
+  option_unsupported,  ///< this version does not act on an option, so it does not take it either
 };
 std::string_view name_of(SubmitRefusal reason);
 /// One sentence for whoever submitted.
@@ -149,7 +150,7 @@ struct RefusalCode {  // {0:24, SubmitRefusal:8, ErrorCode:32}
   }
   constexpr SubmitRefusal reason() const {
     const std::uint64_t value = (word >> 32) & 0xff;
-    return value <= static_cast<std::uint64_t>(SubmitRefusal::result_not_kept)
+    return value <= static_cast<std::uint64_t>(SubmitRefusal::option_unsupported)
                ? static_cast<SubmitRefusal>(value)
                : SubmitRefusal::none;
   }

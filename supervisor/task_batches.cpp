@@ -10,6 +10,15 @@ namespace {
 std::uint32_t batch_size_of(const SlotBody& body) {
   return static_cast<std::uint32_t>(body.inline_data[1]);
 }
+
+/// What records and wire have room for and no scheduler acts on yet: refused, not ignored.
+bool asks_too_much(const BatchEntry& entry) {
+  const BatchEntryData& data = entry.data;
+  return data.dependency_count != 0 || data.retries != 0 || data.retry_backoff_ms != 0 ||
+         data.min_version != 0 || data.cpu_slots != 0 || data.resource_regions != 0 ||
+         data.resource_bytes != 0 || (data.flags & submit_keeps_result) != 0 ||
+         !entry.category.empty() || !entry.key.empty();
+}
 }  // namespace
 
 std::uint64_t Tasks::checksum_of(std::uint32_t slot) const {
@@ -56,8 +65,8 @@ std::optional<Tasks::Refused> Tasks::check_batch(const Peer& client, const SlotB
     if (data.capability >= capabilities_max ||
         c_.tables().capabilities[data.capability].text[0] == '\0')
       return Refused{ErrorCode::not_found, SubmitRefusal::unknown_capability, 0, i};
-    if (data.dependency_count != 0)
-      return Refused{ErrorCode::usage, SubmitRefusal::unknown_dependency, 0, i};
+    if (asks_too_much(batch_entries_[i]))
+      return Refused{ErrorCode::usage, SubmitRefusal::option_unsupported, 0, i};
   }
   return std::nullopt;
 }
