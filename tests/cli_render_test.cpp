@@ -111,7 +111,7 @@ BOOST_AUTO_TEST_CASE(results_are_checked_before_they_are_read) {
   }
   const UniqueFd memory(::memfd_create("result", MFD_CLOEXEC));
   BOOST_REQUIRE(::write(memory.get(), "0123456789", 10) == 10);
-  line.fds.push_back(std::move(duplicate(memory.get()).value()));
+  line.fds.push_back(duplicate(memory.get()).value());
   line.object = {{"offset", 3u}, {"size", 4u}};
   const auto bytes = result_bytes(line);
   BOOST_REQUIRE(bytes.has_value());

@@ -46,14 +46,17 @@ void install_filter() {
   BOOST_REQUIRE(filter != nullptr);
   for (unsigned flag = 1; flag <= 0x80; flag <<= 1) {
     if ((flag & known_memfd_flags) != 0) continue;
-    BOOST_REQUIRE_EQUAL(::seccomp_rule_add(filter, SCMP_ACT_ERRNO(EINVAL), SCMP_SYS(memfd_create),
-                                           1, SCMP_A1(SCMP_CMP_MASKED_EQ, flag, flag)),
+    // The library's macros for this are C99.
+    const scmp_arg_cmp has_flag{1, SCMP_CMP_MASKED_EQ, flag, flag};
+    BOOST_REQUIRE_EQUAL(::seccomp_rule_add_array(filter, SCMP_ACT_ERRNO(EINVAL),
+                                                 SCMP_SYS(memfd_create), 1, &has_flag),
                         0);
   }
   for (int number = first_unknown_syscall; number <= last_syscall; ++number)
     BOOST_REQUIRE_EQUAL(::seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), number, 0), 0);
-  BOOST_REQUIRE_EQUAL(::seccomp_rule_add(filter, SCMP_ACT_NOTIFY, SCMP_SYS(landlock_create_ruleset),
-                                         1, SCMP_A2(SCMP_CMP_EQ, LANDLOCK_CREATE_RULESET_VERSION)),
+  const scmp_arg_cmp asks_version{2, SCMP_CMP_EQ, LANDLOCK_CREATE_RULESET_VERSION, 0};
+  BOOST_REQUIRE_EQUAL(::seccomp_rule_add_array(filter, SCMP_ACT_NOTIFY,
+                                               SCMP_SYS(landlock_create_ruleset), 1, &asks_version),
                       0);
   BOOST_REQUIRE_EQUAL(::seccomp_load(filter), 0);
   const int notifications = ::seccomp_notify_fd(filter);

@@ -38,23 +38,27 @@ struct RelacyAtomics {
   using Word = rl::atomic<std::uint64_t>;
   using Body = CheckedBody;
 
-  static std::uint64_t load_acquire(const Word& w) noexcept { return w($).load(rl::mo_acquire); }
-  static std::uint64_t load_relaxed(const Word& w) noexcept { return w($).load(rl::mo_relaxed); }
+  static std::uint64_t load_acquire(const Word& w) noexcept {
+    return w(RL_INFO).load(rl::mo_acquire);
+  }
+  static std::uint64_t load_relaxed(const Word& w) noexcept {
+    return w(RL_INFO).load(rl::mo_relaxed);
+  }
   static void store_release(Word& w, std::uint64_t value) noexcept {
-    w($).store(value, rl::mo_release);
+    w(RL_INFO).store(value, rl::mo_release);
   }
   static void store_relaxed(Word& w, std::uint64_t value) noexcept {
-    w($).store(value, rl::mo_relaxed);
+    w(RL_INFO).store(value, rl::mo_relaxed);
   }
-  static void fence() noexcept { rl::atomic_thread_fence(rl::mo_seq_cst, $); }
+  static void fence() noexcept { rl::atomic_thread_fence(rl::mo_seq_cst, RL_INFO); }
   static void write_body(Body& shared, const SlotBody& value) noexcept {
-    shared.token($) = value.token;
-    shared.first($) = value.inline_data[0];
+    shared.token(RL_INFO) = value.token;
+    shared.first(RL_INFO) = value.inline_data[0];
   }
   static SlotBody read_body(const Body& shared) noexcept {
     SlotBody value;
-    value.token = shared.token($);
-    value.inline_data[0] = shared.first($);
+    value.token = shared.token(RL_INFO);
+    value.inline_data[0] = shared.first(RL_INFO);
     return value;
   }
 };
@@ -64,13 +68,15 @@ struct RelacyAtomics {
 /// The publication is relaxed: the body may be seen later than the sequence.
 struct RelaxedPublish : RelacyAtomics {
   static void store_release(Word& w, std::uint64_t value) noexcept {
-    w($).store(value, rl::mo_relaxed);
+    w(RL_INFO).store(value, rl::mo_relaxed);
   }
 };
 
 /// The consumer does not acquire what it looks at.
 struct RelaxedLook : RelacyAtomics {
-  static std::uint64_t load_acquire(const Word& w) noexcept { return w($).load(rl::mo_relaxed); }
+  static std::uint64_t load_acquire(const Word& w) noexcept {
+    return w(RL_INFO).load(rl::mo_relaxed);
+  }
 };
 
 /// The bell without its full fences: both sides may miss each other's store.
@@ -80,7 +86,7 @@ struct NoFence : RelacyAtomics {
 
 /// A weaker fence does not do.
 struct AcquireReleaseFence : RelacyAtomics {
-  static void fence() noexcept { rl::atomic_thread_fence(rl::mo_acq_rel, $); }
+  static void fence() noexcept { rl::atomic_thread_fence(rl::mo_acq_rel, RL_INFO); }
 };
 
 }  // namespace micro_swarm::checked

@@ -53,14 +53,14 @@ struct OneWay : rl::test_suite<OneWay<Atomics, slot_count, messages>, 2> {
       auto writer = ring.writer();
       for (std::uint64_t i = 1; i <= messages; ++i) {
         rl::linear_backoff backoff;
-        while (!writer.try_send(message(i))) backoff.yield($);
+        while (!writer.try_send(message(i))) backoff.yield(RL_INFO);
         RL_ASSERT(!writer.lying());
       }
     } else {
       auto reader = ring.reader();
       for (std::uint64_t i = 1; i <= messages; ++i) {
         rl::linear_backoff backoff;
-        while (!reader.ready()) backoff.yield($);
+        while (!reader.ready()) backoff.yield(RL_INFO);
         RL_ASSERT(is_message(reader.front(), i));
         reader.advance();
       }
@@ -85,7 +85,7 @@ struct Batches : rl::test_suite<Batches<Atomics>, 2> {
         const auto left = static_cast<std::uint32_t>(messages - next + 1);
         const std::uint32_t sent = writer.try_send_batch(
             left < 3 ? left : 3, [&](std::uint32_t i) { return message(next + i); });
-        if (sent == 0) backoff.yield($);
+        if (sent == 0) backoff.yield(RL_INFO);
         next += sent;
       }
     } else {
@@ -94,7 +94,7 @@ struct Batches : rl::test_suite<Batches<Atomics>, 2> {
       while (taken < messages) {
         const std::uint32_t got = reader.consume_batch(
             4, [&](const SlotBody& body) { RL_ASSERT(is_message(body, ++taken)); });
-        if (got == 0) backoff.yield($);
+        if (got == 0) backoff.yield(RL_INFO);
       }
     }
   }
@@ -108,15 +108,15 @@ struct Futex {
   rl::condition_variable sleeper;
 
   void ring() {
-    rings($).fetch_add(1, rl::mo_release);
-    bucket.lock($);
-    sleeper.notify_one($);
-    bucket.unlock($);
+    rings(RL_INFO).fetch_add(1, rl::mo_release);
+    bucket.lock(RL_INFO);
+    sleeper.notify_one(RL_INFO);
+    bucket.unlock(RL_INFO);
   }
   void wait(std::uint32_t seen) {
-    bucket.lock($);
-    if (rings($).load(rl::mo_relaxed) == seen) sleeper.wait(bucket, $);
-    bucket.unlock($);
+    bucket.lock(RL_INFO);
+    if (rings(RL_INFO).load(rl::mo_relaxed) == seen) sleeper.wait(bucket, RL_INFO);
+    bucket.unlock(RL_INFO);
   }
 };
 
@@ -133,7 +133,7 @@ struct RingAndBell : rl::test_suite<RingAndBell<Atomics>, 2> {
   void before() {
     ring.initialise();
     Atomics::store_relaxed(asleep, 0);
-    futex.rings($).store(0, rl::mo_relaxed);
+    futex.rings(RL_INFO).store(0, rl::mo_relaxed);
   }
   void thread(unsigned index) {
     if (index == 0) {
@@ -146,7 +146,7 @@ struct RingAndBell : rl::test_suite<RingAndBell<Atomics>, 2> {
       auto reader = ring.reader();
       for (std::uint64_t i = 1; i <= messages; ++i) {
         while (!reader.ready()) {
-          const std::uint32_t seen = futex.rings($).load(rl::mo_acquire);
+          const std::uint32_t seen = futex.rings(RL_INFO).load(rl::mo_acquire);
           Bell::about_to_sleep(asleep);
           if (!reader.ready()) futex.wait(seen);
           Bell::awake(asleep);
@@ -193,7 +193,7 @@ struct NextLife : rl::test_suite<NextLife<Atomics, roster_first>, 2> {
           if (found) break;
           if (seen.incarnation() == 2 && reader.at().incarnation() == 1)
             reader.move_to(new_slots, 2);
-          backoff.yield($);
+          backoff.yield(RL_INFO);
         }
         RL_ASSERT(is_message(reader.front(), expected));
         reader.advance();
