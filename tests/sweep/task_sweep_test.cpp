@@ -183,11 +183,6 @@ BOOST_AUTO_TEST_CASE(no_instruction_of_a_step_loses_or_doubles_a_task,
                      *boost::unit_test::disabled()) {
   SweepCounts total;
   for (const TaskScenario& scenario : task_scenarios()) {
-    // Those whose instructions the others repeat with other payloads.
-    if (scenario.name != "accept and dispatch, payload in a region" &&
-        scenario.name != "complete and notify, inline result" &&
-        scenario.name != "relay the release of a result")
-      continue;
     const SweepCounts counts = sweep_step(scenario, Depth::each_instruction);
     report("step", scenario.name, counts);
     BOOST_TEST(counts.violations == 0u, scenario.name << ": " << counts.first_violation);
