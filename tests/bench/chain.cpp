@@ -2,6 +2,7 @@
 
 #include "common/clock.hpp"
 #include "ipc/bell.hpp"
+#include "shm/atomics.hpp"
 #include "tests/bench/references.hpp"
 #include "tests/bench/windows.hpp"
 
@@ -9,7 +10,7 @@ namespace micro_swarm::bench {
 
 void Chain::Gate::open(std::uint32_t to) noexcept {
   value.store(to, std::memory_order_release);
-  std::atomic_thread_fence(std::memory_order_seq_cst);
+  StdAtomics::fence();
   if (asleep.load(std::memory_order_relaxed) != 0) futex_wake_one(value);
 }
 
@@ -26,7 +27,7 @@ void Chain::Gate::await(std::uint32_t wanted, std::uint64_t spin_ns) noexcept {
   }
   while (!open()) {
     asleep.store(1, std::memory_order_relaxed);
-    std::atomic_thread_fence(std::memory_order_seq_cst);
+    StdAtomics::fence();
     if (!open()) futex_wait(value, wanted - 1, ns_per_s);
     asleep.store(0, std::memory_order_relaxed);
   }
