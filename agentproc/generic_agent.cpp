@@ -78,6 +78,15 @@ Outcome spin(TaskContext& task) {
 
 Outcome fail(TaskContext& task) { return task.fail(task.payload_text()); }
 
+/// Fails as often as its payload says, then is done with the number of its attempt.
+Outcome flaky(TaskContext& task) {
+  const auto failures = number_in(task);
+  if (!failures) return task.fail("flaky takes a number of attempts as decimal text");
+  const std::string attempt = std::to_string(task.attempt());
+  if (task.attempt() <= *failures) return task.fail("attempt " + attempt + " fails as asked");
+  return done_or_failed(task, task.set_result(attempt));
+}
+
 Outcome fill(TaskContext& task) {
   const auto size_bytes = number_in(task);
   if (!size_bytes) return task.fail("fill takes a number of bytes as decimal text");
@@ -95,13 +104,29 @@ Outcome fill(TaskContext& task) {
   return Outcome::done;
 }
 
+/// The results of what it depends on, one behind the other, and then the payload.
+Outcome concat(TaskContext& task) {
+  std::size_t size_bytes = task.payload().size();
+  for (const TaskInput& input : task.inputs()) size_bytes += input.bytes.size();
+  auto buffer = task.result_buffer(size_bytes);
+  if (!buffer) return task.fail(buffer.error());
+  std::byte* next = buffer->data();
+  const auto append = [&next](std::span<const std::byte> bytes) {
+    if (!bytes.empty()) std::memcpy(next, bytes.data(), bytes.size());
+    next += bytes.size();
+  };
+  for (const TaskInput& input : task.inputs()) append(input.bytes);
+  append(task.payload());
+  return Outcome::done;
+}
+
 struct Operation {
   std::string_view name;
   Outcome (*function)(TaskContext&);
 };
-constexpr Operation operations[] = {{"noop", noop}, {"echo", echo},   {"hash", hash},
-                                    {"sum", sum},   {"sleep", sleep}, {"spin", spin},
-                                    {"fill", fill}, {"fail", fail}};
+constexpr Operation operations[] = {
+    {"noop", noop}, {"echo", echo}, {"hash", hash}, {"sum", sum},     {"sleep", sleep},
+    {"spin", spin}, {"fill", fill}, {"fail", fail}, {"flaky", flaky}, {"concat", concat}};
 
 }  // namespace
 

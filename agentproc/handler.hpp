@@ -34,16 +34,25 @@ class TaskServices {
   virtual void release_result(const Allocation& allocation) noexcept = 0;
 };
 
+/// What a task that this one depends on ended with.
+struct TaskInput {
+  TaskId task = 0;
+  TaskState state = TaskState::done;  ///< not done only if the policy is to run all the same
+  std::span<const std::byte> bytes;   ///< as TaskContext::payload
+};
+
 /// One attempt at one task.
 class TaskContext {
  public:
   TaskContext(TaskServices& services, TaskId task, std::uint8_t attempt,
-              std::string_view capability, std::span<const std::byte> payload) noexcept
+              std::string_view capability, std::span<const std::byte> payload,
+              std::span<const TaskInput> inputs = {}) noexcept
       : services_(&services),
         task_(task),
         attempt_(attempt),
         capability_(capability),
-        payload_(payload) {}
+        payload_(payload),
+        inputs_(inputs) {}
   TaskContext(const TaskContext&) = delete;
   TaskContext& operator=(const TaskContext&) = delete;
   ~TaskContext();
@@ -59,6 +68,10 @@ class TaskContext {
   std::string_view payload_text() const noexcept {
     return {reinterpret_cast<const char*>(payload_.data()), payload_.size()};
   }
+
+  /// The results of the tasks it depends on, in the order in which the submitter named them, where
+  /// their agents left them.
+  std::span<const TaskInput> inputs() const noexcept { return inputs_; }
 
   /// The task was cancelled or ran out of time. A handler that goes on regardless is killed after
   /// a grace; one that stops returns Outcome::cancelled.
@@ -103,6 +116,7 @@ class TaskContext {
   std::uint8_t attempt_;
   std::string_view capability_;
   std::span<const std::byte> payload_;
+  std::span<const TaskInput> inputs_;
   std::span<std::byte> result_;
   std::optional<Allocation> allocation_;
   alignas(16) std::array<std::byte, task_inline_bytes_max> inline_{};

@@ -168,15 +168,19 @@ void WorkThread::run_task(const Dispatch& dispatch, std::span<const std::byte> i
   alignas(16) std::array<std::byte, task_inline_bytes_max> inline_copy;
   Result<std::span<const std::byte>> payload = std::span<const std::byte>();
   if (dispatch.token) {
-    payload = wait_for_payload(dispatch);
+    payload = wait_for_memory(dispatch.task, dispatch.token, dispatch.payload_offset,
+                              dispatch.payload_bytes);
   } else {
     std::copy(inline_payload.begin(), inline_payload.end(), inline_copy.begin());
     payload = std::span<const std::byte>(inline_copy).first(inline_payload.size());
   }
+  inputs_.clear();
+  if ((dispatch.attempt.flags() & dispatch_has_inputs) != 0 && payload)
+    if (auto gathered = gather_inputs(dispatch); !gathered) payload = gathered.error();
   const BoundHandler* capability = find(dispatch.attempt.capability());
   TaskContext task(*this, dispatch.task, dispatch.attempt.attempt(),
                    capability == nullptr ? std::string_view() : capability->name,
-                   payload ? *payload : std::span<const std::byte>());
+                   payload ? *payload : std::span<const std::byte>(), inputs_);
   Outcome outcome = Outcome::cancelled;
   if (is_cancelled(dispatch.task))
     record(FlightCode::cancel_seen, dispatch.task);
@@ -190,20 +194,56 @@ void WorkThread::run_task(const Dispatch& dispatch, std::span<const std::byte> i
   report_progress();
 }
 
-Result<std::span<const std::byte>> WorkThread::wait_for_payload(const Dispatch& dispatch) {
+Result<std::span<const std::byte>> WorkThread::wait_for_memory(TaskId task, Token token,
+                                                               std::uint64_t offset,
+                                                               std::size_t size_bytes) {
   for (std::uint64_t deadline_ns = 0;;) {
-    auto found = link_.memory_of(dispatch.token, dispatch.payload_offset + dispatch.payload_bytes);
+    auto found = link_.memory_of(token, offset + size_bytes);
     if (!found) return found.error();
-    if (*found) return (*found)->subspan(dispatch.payload_offset);
+    if (*found) return (*found)->subspan(offset);
     const std::uint64_t now = now_ns();
     if (deadline_ns == 0) deadline_ns = now + payload_wait_ns;
     if (now >= deadline_ns)
-      return Error{ErrorCode::timed_out, "the payload's memory was not handed out in time", 0};
-    if (is_cancelled(dispatch.task)) return Error{ErrorCode::cancelled, "cancelled", 0};
+      return Error{ErrorCode::timed_out, "the memory it reads was not handed out in time", 0};
+    if (is_cancelled(task)) return Error{ErrorCode::cancelled, "cancelled", 0};
     report_progress();
-    link_.wait(look_again_ns, [&] { return mailbox_.has_mail() || is_cancelled(dispatch.task); });
+    link_.wait(look_again_ns, [&] { return mailbox_.has_mail() || is_cancelled(task); });
     housekeeping();
   }
+}
+
+/// The supervisor's tables are read where they lie. They stand still for a task that is not over;
+/// once it is (cancelled, or we are taken for dead), whatever is read here is for nobody.
+Result<void> WorkThread::gather_inputs(const Dispatch& dispatch) {
+  const SegmentView& supervisor = link_.supervisor();
+  const std::uint32_t slot = task_slot(dispatch.task);
+  const std::uint32_t count = supervisor.task_options()[slot].dependency_count;
+  if (count > task_dependencies_max)
+    return Error{ErrorCode::protocol, "a task with more dependencies than there can be", 0};
+  for (std::uint32_t i = 0; i < count; ++i) {
+    TaskInput input;
+    input.task = supervisor.task_dependencies()[slot].ids[i];
+    const Error gone{ErrorCode::protocol, "what it depends on is not on record any more", 0};
+    if (task_slot(input.task) >= supervisor.header().task_capacity) return gone;
+    const TaskRecord& record = supervisor.records()[task_slot(input.task)];
+    const TaskWord word{load(record.word)};
+    if (word.generation() != task_generation(input.task) || !is_terminal(word.state())) return gone;
+    input.state = word.state();
+    if (record.result_token != 0) {
+      auto bytes =
+          wait_for_memory(dispatch.task, Token{record.result_token}, 0, record.result_bytes);
+      if (!bytes) return bytes.error();
+      input.bytes = *bytes;
+    } else {
+      const std::size_t size_bytes =
+          std::min<std::size_t>(record.result_inline_bytes, task_inline_bytes_max);
+      std::memcpy(inline_inputs_[i].data(), record.result_inline, size_bytes);
+      input.bytes = std::span(inline_inputs_[i]).first(size_bytes);
+    }
+    if (load(record.word) != word.word) return gone;
+    inputs_.push_back(input);
+  }
+  return {};
 }
 
 const BoundHandler* WorkThread::find(std::uint16_t capability) const noexcept {

@@ -6,6 +6,7 @@
 // is the supervisor's record. So a death here at any point costs one execution, never the task: the
 // supervisor reads this agent's completions to their end, then decides what is unfinished.
 
+#include <array>
 #include <optional>
 #include <string>
 #include <vector>
@@ -66,7 +67,9 @@ class WorkThread final : public TaskServices {
   std::optional<Dispatch> checked(const SlotBody& body) const;
   bool still_wanted(const Dispatch& dispatch) const noexcept;
   void run_task(const Dispatch& dispatch, std::span<const std::byte> inline_payload);
-  Result<std::span<const std::byte>> wait_for_payload(const Dispatch& dispatch);
+  Result<std::span<const std::byte>> wait_for_memory(TaskId task, Token token, std::uint64_t offset,
+                                                     std::size_t size_bytes);
+  Result<void> gather_inputs(const Dispatch& dispatch);
   Outcome call(const BoundHandler* capability, TaskContext& task) noexcept;
   void publish(const SlotBody& body, std::optional<Allocation> allocation);
   void complete(const Dispatch& dispatch, Outcome outcome, TaskContext& task);
@@ -79,6 +82,8 @@ class WorkThread final : public TaskServices {
   const CancelList& cancelled_;
   ControlThread& control_;
   std::vector<BoundHandler> capabilities_;
+  std::vector<TaskInput> inputs_;  ///< of the task that runs
+  std::array<std::array<std::byte, task_inline_bytes_max>, task_dependencies_max> inline_inputs_;
   std::optional<Error> refused_;
   bool draining_ = false;
   std::uint64_t progress_ = 0;

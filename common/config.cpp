@@ -109,7 +109,7 @@ bool is_valid_capability(std::string_view name) {
 
 std::vector<std::string> default_capabilities(AgentKind kind, std::string_view name) {
   if (kind == AgentKind::generic)
-    return {"noop", "echo", "hash", "sum", "sleep", "spin", "fill", "fail"};
+    return {"noop", "echo", "hash", "sum", "sleep", "spin", "fill", "fail", "flaky", "concat"};
   return {std::string(name.substr(0, 31))};
 }
 

@@ -31,6 +31,7 @@ std::string_view name_of(LogLevel value);
 std::string_view name_of(AgentKind value);
 
 inline constexpr std::uint32_t agent_kinds_max = 64;
+inline constexpr std::uint32_t categories_max = 16;
 
 /// One [[agent]] table: `count` agents made from one template.
 struct AgentSpec {
@@ -41,6 +42,16 @@ struct AgentSpec {
   std::filesystem::path model;                     ///< neural: absolute path of the ONNX file
   std::vector<std::string> command;                ///< external: argv, never empty
   std::map<std::string, std::string> environment;  ///< added to the agent's environment
+  std::uint32_t version = 1;  ///< of all its capabilities; tasks may ask for a least one
+  std::uint32_t weight = 1;   ///< how much capability_based prefers it
+};
+
+/// One [[category]] table: tasks may name it; what they share and may use together.
+struct CategorySpec {
+  std::string name;               ///< unique; [a-z0-9_-]{1,32}
+  std::uint32_t weight = 1;       ///< share against other flows of its class
+  std::uint32_t running_max = 0;  ///< in flight at once; 0 = no limit
+  std::uint32_t queued_max = 0;   ///< accepted and not running; 0 = no limit
 };
 
 struct SwarmConfig {
@@ -61,6 +72,19 @@ struct TasksConfig {
   std::uint32_t timeout_ms = 0;       ///< of a task that names none; 0 = none
   std::uint32_t cancel_grace_ms = 2'000;
   std::uint32_t in_flight_per_agent = 4;
+  std::uint32_t max_concurrent = 0;  ///< in flight in the whole swarm; 0 = no limit
+};
+
+struct SchedulerConfig {
+  Strategy strategy = Strategy::least_loaded;
+  FairShare fair_share = FairShare::client_category;
+  WhenFull when_full = WhenFull::reject;
+  std::uint32_t aging_ms = 5'000;           ///< waiting that lifts a task one class; 0 = never
+  std::uint32_t deadline_slack_ms = 1'000;  ///< a task without deadline is placed as with this one
+  std::uint32_t cpu_slots_per_agent = 0;    ///< 0 = tasks.in_flight_per_agent
+  std::uint32_t client_running_max = 0;     ///< in flight at once; 0 = no limit
+  std::uint32_t client_queued_max = 0;      ///< accepted and not running; 0 = no limit
+  std::uint32_t retry_backoff_max_ms = 60'000;
 };
 
 struct SupervisionConfig {
@@ -96,9 +120,11 @@ struct Config {
   SwarmConfig swarm;
   MemoryConfig memory;
   TasksConfig tasks;
+  SchedulerConfig scheduler;
   SupervisionConfig supervision;
   WaitConfig wait;
   LogConfig log;
+  std::vector<CategorySpec> categories;  ///< the [[category]] tables, in their order
   std::vector<AgentSpec> agents;  ///< effective kinds: the [[agent]] tables, or the default one
 
   std::filesystem::path file;  ///< absolute; empty when no file was read
@@ -134,7 +160,8 @@ Result<Config> parse_config(std::string_view text, const std::filesystem::path& 
 /// saying where it came from.
 std::string to_toml(const Config& config);
 
-/// {"schema":1,"file":...,"config":{table:{key:value}},"origins":{"table.key":"file"},"agents":[]}
+/// {"schema":1,"file":...,"config":{table:{key:value}},"origins":{"table.key":"file"},"categories":[],
+/// "agents":[]}
 nlohmann::json to_json(const Config& config);
 
 /// Capabilities of a kind that lists none.

@@ -52,7 +52,9 @@ nlohmann::json agent_to_json(const AgentSpec& spec) {
   nlohmann::json object{{"name", spec.name},
                         {"kind", std::string(name_of(spec.kind))},
                         {"count", spec.count},
-                        {"capabilities", spec.capabilities}};
+                        {"capabilities", spec.capabilities},
+                        {"version", spec.version},
+                        {"weight", spec.weight}};
   if (!spec.model.empty()) object["model"] = spec.model.string();
   if (!spec.command.empty()) object["command"] = spec.command;
   if (!spec.environment.empty()) object["environment"] = spec.environment;
@@ -85,6 +87,8 @@ Result<AgentSpec> agent_from_json(const nlohmann::json& object) {
       spec.count = count->get<std::uint32_t>();
     }
     spec.capabilities = object.value("capabilities", spec.capabilities);
+    spec.version = object.value("version", spec.version);
+    spec.weight = object.value("weight", spec.weight);
     spec.model = object.value("model", std::string());
     spec.command = object.value("command", spec.command);
     spec.environment = object.value("environment", spec.environment);

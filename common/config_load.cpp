@@ -150,7 +150,9 @@ class Finisher {
                               default_capabilities(AgentKind::generic, "generic"),
                               {},
                               {},
-                              {}}};
+                              {},
+                              1,
+                              1}};
       return {};
     }
     if (const auto origin = c.origins.find("swarm.agents");

@@ -181,6 +181,13 @@ class Reader {
       for (const auto& agent : *agents) read_agent(*agent.as_table());
       return;
     }
+    if (key == "category") {
+      const auto* categories = node.as_array();
+      if (categories == nullptr || !categories->is_array_of_tables())
+        return problems_.add(line_of(node), key, "write each category as a table [[category]]");
+      for (const auto& category : *categories) read_category(*category.as_table());
+      return;
+    }
     if (const auto known = known_.find(key); known != known_.end()) {
       const auto* table = node.as_table();
       if (table == nullptr) return problems_.wrong_type(node, key, "a table [" + key + "]");
@@ -190,7 +197,7 @@ class Reader {
       if (std::find(keys.begin(), keys.end(), key) != keys.end())
         return problems_.add(where.begin.line, key,
                              "unknown key here; it belongs into [" + table + "]");
-    std::vector<std::string> valid{"agent"};
+    std::vector<std::string> valid{"agent", "category"};
     for (const auto& [table, keys] : known_) valid.push_back(table);
     problems_.add(where.begin.line, key, did_you_mean(key, valid));
   }
@@ -213,13 +220,41 @@ class Reader {
         });
   }
 
-  void read_agent(const toml::table& table) {
-    AgentSpec spec;
-    const std::vector<std::string> keys(schema::agent_keys.begin(), schema::agent_keys.end());
+  void check_keys(const toml::table& table, const std::string& prefix,
+                  const std::vector<std::string>& keys) {
     for (const auto& [key, node] : table)
       if (std::find(keys.begin(), keys.end(), key.str()) == keys.end())
-        problems_.add(key.source().begin.line, "agent." + std::string(key.str()),
+        problems_.add(key.source().begin.line, prefix + std::string(key.str()),
                       did_you_mean(key.str(), keys));
+  }
+
+  void read_category(const toml::table& table) {
+    CategorySpec spec;
+    std::vector<std::string> keys;
+    schema::visit_category(spec,
+                           [&keys](std::string_view key, auto&, auto) { keys.emplace_back(key); });
+    check_keys(table, "category.", keys);
+    const std::uint32_t line = line_of(table);
+    if (table.get("name") == nullptr)
+      problems_.add(line, "category.name", "missing; each [[category]] needs a name");
+    schema::visit_category(spec, [&](std::string_view key, auto& value, auto rule) {
+      if (const auto* node = table.get(key))
+        SettingReader{problems_, *node, "category." + std::string(key)}.read(value, rule);
+    });
+    for (const auto& other : config_.categories)
+      if (!spec.name.empty() && other.name == spec.name)
+        problems_.add(line, "category.name",
+                      "\"" + spec.name + "\" is used twice; names are unique");
+    if (config_.categories.size() == categories_max)
+      problems_.add(line, "category",
+                    "there are more than " + std::to_string(categories_max) +
+                        " categories; that is as many as are allowed");
+    if (config_.categories.size() <= categories_max) config_.categories.push_back(std::move(spec));
+  }
+
+  void read_agent(const toml::table& table) {
+    AgentSpec spec;
+    check_keys(table, "agent.", {schema::agent_keys.begin(), schema::agent_keys.end()});
 
     const std::uint32_t line = line_of(table);
     if (table.get("name") == nullptr) {
@@ -229,6 +264,8 @@ class Reader {
     }
     read_setting(table, "kind", spec.kind, schema::Choice{});
     read_setting(table, "count", spec.count, schema::Range{0, agents_max});
+    read_setting(table, "version", spec.version, schema::Range{1, 65'535});
+    read_setting(table, "weight", spec.weight, schema::Range{1, 1'000});
     if (const auto* node = table.get("capabilities")) read_capabilities(*node, spec);
     read_model(table, spec);
     read_command(table, spec);

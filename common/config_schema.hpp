@@ -51,12 +51,26 @@ struct Words<LogLevel> {
                                      LogLevel::warn,  LogLevel::error, LogLevel::off};
 };
 template <>
+struct Words<Strategy> {
+  static constexpr std::array values{Strategy::round_robin, Strategy::least_loaded,
+                                     Strategy::load_balanced, Strategy::capability_based};
+};
+template <>
+struct Words<FairShare> {
+  static constexpr std::array values{FairShare::client_category, FairShare::category,
+                                     FairShare::off};
+};
+template <>
+struct Words<WhenFull> {
+  static constexpr std::array values{WhenFull::reject, WhenFull::block, WhenFull::shed};
+};
+template <>
 struct Words<AgentKind> {
   static constexpr std::array values{AgentKind::generic, AgentKind::neural, AgentKind::external};
 };
 
-/// Calls v(table, key, value, rule) for every setting outside [[agent]], in the order of the
-/// documentation.
+/// Calls v(table, key, value, rule) for every setting outside [[agent]] and [[category]], in the
+/// order of the documentation.
 template <class AConfig, class Visitor>
 requires std::is_same_v<std::remove_const_t<AConfig>, Config>
 void visit_settings(AConfig& c, Visitor&& v) {
@@ -77,6 +91,18 @@ void visit_settings(AConfig& c, Visitor&& v) {
   v("tasks", "timeout_ms", c.tasks.timeout_ms, Range{0, day_ms});
   v("tasks", "cancel_grace_ms", c.tasks.cancel_grace_ms, Range{0, 600'000});
   v("tasks", "in_flight_per_agent", c.tasks.in_flight_per_agent, Range{1, 16});
+  v("tasks", "max_concurrent", c.tasks.max_concurrent, Range{0, 1'000'000});
+
+  auto& q = c.scheduler;
+  v("scheduler", "strategy", q.strategy, Choice{});
+  v("scheduler", "fair_share", q.fair_share, Choice{});
+  v("scheduler", "when_full", q.when_full, Choice{});
+  v("scheduler", "aging_ms", q.aging_ms, Range{0, day_ms});
+  v("scheduler", "deadline_slack_ms", q.deadline_slack_ms, Range{0, day_ms});
+  v("scheduler", "cpu_slots_per_agent", q.cpu_slots_per_agent, Range{0, 1'024});
+  v("scheduler", "client_running_max", q.client_running_max, Range{0, 1'000'000});
+  v("scheduler", "client_queued_max", q.client_queued_max, Range{0, 1'000'000});
+  v("scheduler", "retry_backoff_max_ms", q.retry_backoff_max_ms, Range{0, day_ms});
 
   auto& s = c.supervision;
   v("supervision", "restart", s.restart, Choice{});
@@ -97,8 +123,19 @@ void visit_settings(AConfig& c, Visitor&& v) {
   v("log", "level", c.log.level, Choice{});
 }
 
-inline constexpr std::array<std::string_view, 7> agent_keys{
-    "name", "kind", "count", "capabilities", "model", "command", "environment"};
+inline constexpr std::array<std::string_view, 9> agent_keys{
+    "name",   "kind",  "count",   "capabilities", "version",
+    "weight", "model", "command", "environment"};
+
+/// Calls v(key, value, rule) for every setting of a [[category]].
+template <class ACategory, class Visitor>
+requires std::is_same_v<std::remove_const_t<ACategory>, CategorySpec>
+void visit_category(ACategory& c, Visitor&& v) {
+  v("name", c.name, Name{});
+  v("weight", c.weight, Range{1, 1'000});
+  v("running_max", c.running_max, Range{0, 1'000'000});
+  v("queued_max", c.queued_max, Range{0, 1'000'000});
+}
 
 /// The value a word stands for, and "star, mesh, ring or hierarchical".
 template <class Enum>

@@ -76,6 +76,8 @@ void append_agent(const AgentSpec& spec, std::string& out) {
   out += "kind = " + toml_string(name_of(spec.kind)) + "\n";
   out += "count = " + std::to_string(spec.count) + "\n";
   out += "capabilities = " + toml_strings(spec.capabilities) + "\n";
+  out += "version = " + std::to_string(spec.version) + "\n";
+  out += "weight = " + std::to_string(spec.weight) + "\n";
   if (!spec.model.empty()) out += "model = " + toml_string(spec.model.string()) + "\n";
   if (!spec.command.empty()) out += "command = " + toml_strings(spec.command) + "\n";
   if (spec.environment.empty()) return;
@@ -101,6 +103,12 @@ std::string to_toml(const Config& config) {
         out += std::string(key) + " = " + TomlValue{}(value, rule) + "  # " +
                std::string(name_of(origin_of(config, full))) + "\n";
       });
+  for (const auto& spec : config.categories) {
+    out += "\n[[category]]\n";
+    schema::visit_category(spec, [&](std::string_view key, const auto& value, auto rule) {
+      out += std::string(key) + " = " + TomlValue{}(value, rule) + "\n";
+    });
+  }
   if (has_tables)
     for (const auto& spec : config.agents) append_agent(spec, out);
   return out;
@@ -121,13 +129,24 @@ nlohmann::json to_json(const Config& config) {
                       {"kind", std::string(name_of(spec.kind))},
                       {"count", spec.count},
                       {"capabilities", spec.capabilities},
+                      {"version", spec.version},
+                      {"weight", spec.weight},
                       {"model", spec.model.string()},
                       {"command", spec.command},
                       {"environment", spec.environment}});
+  nlohmann::json categories = nlohmann::json::array();
+  for (const auto& spec : config.categories) {
+    nlohmann::json category = nlohmann::json::object();
+    schema::visit_category(spec, [&](std::string_view key, const auto& value, auto) {
+      category[std::string(key)] = json_value(value);
+    });
+    categories.push_back(std::move(category));
+  }
   return {{"schema", json_schema},
           {"file", config.file.string()},
           {"config", std::move(settings)},
           {"origins", std::move(origins)},
+          {"categories", std::move(categories)},
           {"agents", std::move(agents)}};
 }
 

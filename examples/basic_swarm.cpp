@@ -44,7 +44,9 @@ void must(Result<void> result, const char* what) {
 /// Mesh is what the swarm is meant to be; a version that has no links for it says so.
 SwarmOrchestrator build_swarm() {
   SchedulerConfig scheduling;
-  scheduling.queue_size = 1'000;
+  scheduling.strategy = Strategy::load_balanced;
+  TasksConfig tasks;
+  tasks.queue_size = 1'000;
   MemoryConfig memory;
   memory.pool_size = 4u << 20;
   FaultToleranceConfig faults;
@@ -54,6 +56,7 @@ SwarmOrchestrator build_swarm() {
       .max_agents(64)
       .topology(Topology::mesh)
       .scheduler_config(scheduling)
+      .tasks_config(tasks)
       .memory_config(memory)
       .fault_tolerance(faults)
       .monitoring({.level = LogLevel::warn, .log_file = {}});

@@ -14,8 +14,7 @@ std::size_t size_of(const BatchEntryData& data) {
 }
 
 bool is_sound(const BatchEntryData& data, std::uint64_t region_bytes) {
-  constexpr std::uint8_t flags = submit_detached | submit_keeps_result;
-  return data.priority < priorities && (data.flags & ~flags) == 0 &&
+  return data.priority < priorities && (data.flags & ~submit_detached) == 0 &&
          data.on_dependency_failure <= static_cast<std::uint8_t>(OnDependencyFailure::run) &&
          data.dependency_count <= task_dependencies_max &&
          data.category_bytes <= task_category_bytes_max &&
@@ -36,10 +35,15 @@ std::string_view name_of(SubmitRefusal reason) {
     case SubmitRefusal::stopping: return "stopping";
     case SubmitRefusal::unknown_capability: return "unknown_capability";
     case SubmitRefusal::queue_full: return "queue_full";
+    case SubmitRefusal::client_quota: return "client_quota";
+    case SubmitRefusal::category_quota: return "category_quota";
+    case SubmitRefusal::too_many_demands: return "too_many_demands";
+    case SubmitRefusal::unknown_category: return "unknown_category";
     case SubmitRefusal::unknown_dependency: return "unknown_dependency";
     case SubmitRefusal::dependency_cycle: return "dependency_cycle";
     case SubmitRefusal::result_not_kept: return "result_not_kept";
     case SubmitRefusal::option_unsupported: return "option_unsupported";
+    case SubmitRefusal::too_large: return "too_large";
   }
   return "unknown";
 }
@@ -51,16 +55,24 @@ std::string_view text_of(SubmitRefusal reason) {
     case SubmitRefusal::stopping: return "the swarm is stopping";
     case SubmitRefusal::unknown_capability: return "no agent has this capability";
     case SubmitRefusal::queue_full: return "the swarm's queue is full";
+    case SubmitRefusal::client_quota:
+      return "too many tasks of this client wait (scheduler.client_queued_max)";
+    case SubmitRefusal::category_quota:
+      return "too many tasks of this category wait (its queued_max)";
+    case SubmitRefusal::too_many_demands:
+      return "tasks with too many different demands on agents (capability, version, cpu slots) wait";
+    case SubmitRefusal::unknown_category:
+      return "the swarm's configuration has no such [[category]]";
     case SubmitRefusal::unknown_dependency:
       return "it depends on a task that does not exist, or ended so long ago that its record was "
              "used again";
     case SubmitRefusal::dependency_cycle: return "tasks of the batch wait for each other in a ring";
     case SubmitRefusal::result_not_kept:
       return "it depends on a task that has ended and whose result was handed over: submit both in "
-             "one batch, or the first with keep_result";
+             "one batch";
     case SubmitRefusal::option_unsupported:
-      return "this version does not act on dependencies, retries, versions, resources, categories, "
-             "kept results and idempotency keys: leave them out";
+      return "this version does not act on idempotency keys: leave them out";
+    case SubmitRefusal::too_large: return "it asks for more than the swarm ever has";
   }
   return "unknown";
 }

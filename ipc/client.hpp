@@ -83,12 +83,12 @@ struct TaskDependency {
 /// What few tasks need. A submission that has options costs the supervisor a look into the memory
 /// it came in: many of them in one submit_batch() cost that once.
 struct TaskOptions {
-  /// At most 64. The task waits until all have ended, and finds their results in its inputs.
+  /// At most 64. The task waits until all have ended, and finds their results in its inputs. A task
+  /// whose result lies in a region tells its client when those that depend on it are over; one
+  /// that has told it already cannot be depended on any more: submit both in one batch.
   std::vector<TaskDependency> depends_on;
   OnDependencyFailure on_dependency_failure = OnDependencyFailure::fail;
-  /// Its result stays readable for tasks that are submitted after it has ended.
-  bool keep_result = false;
-  /// Kind of work, for shares and limits; at most 32 bytes.
+  /// Kind of work, for shares and limits: the name of a [[category]]. Empty = none.
   std::string_view category;
   /// From acceptance; the earlier goes first in its class, and a task that is late is timed out.
   /// 0 = none.

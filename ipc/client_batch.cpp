@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "common/clock.hpp"
+#include "common/dependency_cycle.hpp"
 #include "ipc/batch_protocol.hpp"
 #include "ipc/client_core.hpp"
 #include "ipc/transfer.hpp"
@@ -52,6 +53,32 @@ Result<void> ClientCore::check_options(const TaskOptions& options, std::size_t b
   return {};
 }
 
+/// The supervisor refuses a ring too, but only says one of its members.
+Result<void> ClientCore::check_rings(std::span<const TaskRequest> requests) {
+  std::vector<std::vector<std::uint32_t>> edges(requests.size());
+  bool looks_ahead = false;
+  for (std::size_t i = 0; i < requests.size(); ++i) {
+    if (requests[i].options == nullptr) continue;
+    for (const TaskDependency& dependency : requests[i].options->depends_on) {
+      std::uint64_t index = dependency.value;
+      if (dependency.kind == TaskDependency::Kind::task) continue;
+      if (dependency.kind == TaskDependency::Kind::submission) {
+        if (index < numbers_.next()) continue;
+        index -= numbers_.next();
+      }
+      edges[i].push_back(static_cast<std::uint32_t>(index));
+      looks_ahead |= index >= i;
+    }
+  }
+  if (!looks_ahead) return {};
+  const auto cycle = find_cycle(edges);
+  if (!cycle) return {};
+  std::string members;
+  for (const std::uint32_t member : *cycle) members += std::to_string(member) + " waits for ";
+  return usage("these requests wait for each other, so none could ever run: " + members +
+               std::to_string(cycle->front()));
+}
+
 Result<std::vector<std::byte>> ClientCore::batch_entries(std::span<const TaskRequest> requests,
                                                          std::optional<std::uint64_t> payloads_at) {
   std::vector<std::byte> bytes(sizeof(BatchHeader));
@@ -67,8 +94,7 @@ Result<std::vector<std::byte>> ClientCore::batch_entries(std::span<const TaskReq
     BatchEntryData& data = entry.data;
     data.capability = *capability;
     data.priority = static_cast<std::uint8_t>(request.priority);
-    data.flags = static_cast<std::uint8_t>((request.is_detached ? submit_detached : 0) |
-                                           (options.keep_result ? submit_keeps_result : 0));
+    data.flags = request.is_detached ? submit_detached : std::uint8_t{0};
     data.timeout_ms = request.timeout_ms;
     data.deadline_ms = options.deadline_ms;
     data.retry_backoff_ms = options.retry_backoff_ms;
@@ -141,6 +167,7 @@ Result<BatchSubmitted> ClientCore::submit_batch(std::span<TaskRequest> requests,
   // Sizes do not depend on where the payloads begin: entries first, then payloads.
   auto sized = batch_entries(requests, 0);
   if (!sized) return sized.error();
+  if (auto ok = check_rings(requests); !ok) return ok.error();
   const std::uint64_t payloads_at = aligned(sized->size());
   std::uint64_t total = payloads_at;
   for (const TaskRequest& request : requests)

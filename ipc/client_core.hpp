@@ -46,6 +46,7 @@ class ClientCore : public std::enable_shared_from_this<ClientCore> {
   void collect_releases();
   Result<std::uint16_t> capability_id(std::string_view name);
   Result<std::uint16_t> check(const TaskRequest& request);
+  Result<void> check_rings(std::span<const TaskRequest> requests);
   Result<void> check_options(const TaskOptions& options, std::size_t batch_size);
   /// The entries of `requests` as they lie in the region; `payloads_at` is where the payloads
   /// begin, or nullopt: the one request's payload lies at the region's start already.

@@ -339,7 +339,9 @@ void PartyLink::retry_releases() {
 
 Result<std::optional<std::span<const std::byte>>> PartyLink::memory_of(
     Token token, std::size_t size_bytes) const {
-  if (token.owner() == party_) {
+  // A result that an earlier life of this party made lies in no bank of this one: it is shown to it
+  // like others' banks.
+  if (token.owner() == party_ && banks_->is_own(token.region())) {
     const auto bytes = banks_->memory_of(token, size_bytes);
     if (bytes.data() == nullptr) return protocol_error("a token of no own region");
     return std::optional(bytes);

@@ -96,9 +96,6 @@ struct SubmitWord {
 /// SubmitWord::flags. The client will not wait for the result: it stays with the supervisor, for
 /// whoever asks on the control socket. A refusal is told all the same.
 inline constexpr std::uint8_t submit_detached = 1;
-/// Of entries of a batch only. The result stays readable for tasks that are submitted later and
-/// depend on it, until the task's record is used again.
-inline constexpr std::uint8_t submit_keeps_result = 2;
 
 /// submit_batch: word 0 = number of the first entry, the others follow one by one; word 1 = how
 /// many; word 2 = where in the region the BatchHeader lies (inline_bytes is 8). All entries are
@@ -111,10 +108,15 @@ enum class SubmitRefusal : std::uint8_t {
   stopping,
   unknown_capability,
   queue_full,          ///< no task record is free
+  client_quota,        ///< too many of its client's tasks wait
+  category_quota,      ///< too many tasks of its category wait
+  too_many_demands,    ///< too many different demands on agents wait at once
+  unknown_category,    ///< none of the configuration's
   unknown_dependency,  ///< not an own earlier number, not in the batch, no task that is on record
   dependency_cycle,
   result_not_kept,     ///< a dependency has ended and its result went to its client
   option_unsupported,  ///< this version does not act on an option, so it does not take it either
+  too_large,           ///< it asks for more than the swarm, or one agent, ever has
 };
 std::string_view name_of(SubmitRefusal reason);
 /// One sentence for whoever submitted.
@@ -150,7 +152,7 @@ struct RefusalCode {  // {0:24, SubmitRefusal:8, ErrorCode:32}
   }
   constexpr SubmitRefusal reason() const {
     const std::uint64_t value = (word >> 32) & 0xff;
-    return value <= static_cast<std::uint64_t>(SubmitRefusal::option_unsupported)
+    return value <= static_cast<std::uint64_t>(SubmitRefusal::too_large)
                ? static_cast<SubmitRefusal>(value)
                : SubmitRefusal::none;
   }
@@ -172,19 +174,24 @@ struct RefusalScope {
 };
 
 /// dispatch and complete: word 0 = TaskId; word 1 = {agent incarnation:16, capability:16,
-/// attempt:8, outcome:8, reserved:16}.
+/// attempt:8, outcome:8, flags:16}.
 struct AttemptWord {
   std::uint64_t word = 0;
   static constexpr AttemptWord make(Incarnation incarnation, std::uint16_t capability,
-                                    std::uint8_t attempt, std::uint8_t outcome) {
+                                    std::uint8_t attempt, std::uint8_t outcome,
+                                    std::uint16_t flags = 0) {
     return AttemptWord{(std::uint64_t{incarnation} << 48) | (std::uint64_t{capability} << 32) |
-                       (std::uint64_t{attempt} << 24) | (std::uint64_t{outcome} << 16)};
+                       (std::uint64_t{attempt} << 24) | (std::uint64_t{outcome} << 16) | flags};
   }
   constexpr Incarnation incarnation() const { return static_cast<Incarnation>(word >> 48); }
   constexpr std::uint16_t capability() const { return static_cast<std::uint16_t>(word >> 32); }
   constexpr std::uint8_t attempt() const { return static_cast<std::uint8_t>(word >> 24); }
   constexpr std::uint8_t outcome() const { return static_cast<std::uint8_t>(word >> 16); }
+  constexpr std::uint16_t flags() const { return static_cast<std::uint16_t>(word); }
 };
+/// AttemptWord::flags of a dispatch. The task depends on others: TaskDependencies of its record
+/// name them, their records say where the results are. They stay while the task is not over.
+inline constexpr std::uint16_t dispatch_has_inputs = 1;
 
 /// How an attempt ended, as its agent says. A failure's bytes are its message (UTF-8).
 enum class Outcome : std::uint8_t { done = 0, failed = 1, cancelled = 2 };

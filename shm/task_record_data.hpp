@@ -105,11 +105,10 @@ struct TaskOptionsRow {
   std::uint16_t cpu_slots = 0;
   std::uint16_t min_version = 0;
   OnDependencyFailure on_dependency_failure = OnDependencyFailure::fail;
-  std::uint8_t keeps_result = 0;  ///< its result stays readable by later dependents
   std::uint8_t dependency_count = 0;
   std::uint8_t category_bytes = 0;
   std::uint8_t key_bytes = 0;
-  std::uint8_t reserved[5] = {};
+  std::uint8_t reserved[6] = {};
   char category[task_category_bytes_max] = {};
   char idempotency_key[idempotency_key_bytes_max] = {};
 };
@@ -145,7 +144,11 @@ struct alignas(64) TaskRecord {
   std::uint64_t crash;
   std::uint8_t notified;          ///< the client has its result notice (or is gone)
   std::uint8_t cancel_requested;  ///< CancelReason, intent: survives the supervisor
-  std::uint8_t reserved_1[6];
+  /// {failures:8, attempt:8}: attempts that their agents answered as failed, and the last of them;
+  /// one store, so an answer that is looked at again after a death is counted once.
+  std::uint16_t failure;
+  std::uint8_t reserved_1[4];
+  std::uint64_t not_before_ns;  ///< pending: CLOCK_MONOTONIC time of its next attempt; 0 = none
 };
 static_assert(sizeof(TaskRecord) == 192 && std::is_standard_layout_v<TaskRecord>);
 static_assert(std::is_trivially_destructible_v<TaskRecord>);

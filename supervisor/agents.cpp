@@ -139,7 +139,6 @@ void Agents::socket_closed(Peer& agent) {
   // Mostly it is exiting right now, and its pidfd says so in a moment.
   agent.socket.reset();
   agent.kill_at_ns = now_ns() + closed_socket_grace_ns;
-  agent.unheeded_task = 0;
   agent.kill_reason = "closed its socket";
 }
 

@@ -188,7 +188,7 @@ void Banks::returned(Peer& peer, const PartyMessage& message) {
 }
 
 bool Banks::show_to(Peer& peer, std::uint32_t bank) {
-  if (peer.banks_sent.test(bank)) return true;
+  if (is_shown_to(peer.id, bank)) return true;
   const BankRow& row = c_.tables().banks[bank];
   if (!memory_[bank]) return false;
   auto copy = duplicate(memory_[bank].get());
@@ -201,9 +201,21 @@ bool Banks::show_to(Peer& peer, std::uint32_t bank) {
   message.c = row.slots;
   message.d = row.region_bytes;
   message.e = row.serial;
-  peer.banks_sent.set(bank);
+  if (bank >= readers_.size()) readers_.resize(bank + 1);
+  readers_[bank].set(peer.id);
   c_.send(peer, message, std::move(*copy));
   return true;
+}
+
+void Banks::forget_reader(PartyId party) {
+  for (PartySet& readers : readers_) readers.reset(party);
+}
+
+void Banks::add_near(Token token, AgentSet& near) const {
+  if (!token.well_formed()) return;
+  const std::uint32_t bank = bank_of(token.region());
+  if (bank < readers_.size()) near |= readers_[bank].agents();
+  if (is_agent(token.owner())) near.set(token.owner());
 }
 
 Word* Banks::heir_word(Token token) const {
@@ -312,12 +324,12 @@ void Banks::return_idle() {
 void Banks::free_row(std::uint32_t bank) {
   BankRow& row = c_.tables().banks[bank];
   for (Peer& peer : c_.peers)
-    if (peer.banks_sent.test(bank)) {
-      peer.banks_sent.reset(bank);
+    if (is_shown_to(peer.id, bank)) {
       PartyMessage message{PartyMessageKind::bank_dropped, peer.id, c_.row(peer.id).incarnation};
       message.a = bank;
       c_.send(peer, message);
     }
+  if (bank < readers_.size()) readers_[bank].clear();
   leased_regions_ -= regions_taken(row, c_.config.memory.region_size);
   // Heir words of a bank that is used again start empty.
   for (std::uint32_t slot = 0; slot < row.slots; ++slot) {

@@ -7,11 +7,35 @@
 // lie in the owner's segment, its successor's, or, once the owner has no successor, in
 // heir_regions. It is returned when its owner's life is over and no token of it is out.
 
+#include <bitset>
 #include <span>
 
+#include "common/agent_set.hpp"
 #include "supervisor/context.hpp"
 
 namespace micro_swarm {
+
+/// Parties, agents apart.
+class PartySet {
+ public:
+  bool test(PartyId party) const {
+    return is_agent(party) ? agents_.test(party) : others_.test(party - agents_max);
+  }
+  void set(PartyId party) { put(party, true); }
+  void reset(PartyId party) { put(party, false); }
+  void clear() { *this = PartySet(); }
+  const AgentSet& agents() const { return agents_; }
+
+ private:
+  void put(PartyId party, bool value) {
+    if (is_agent(party))
+      agents_.set(party, value);
+    else
+      others_.set(party - agents_max, value);
+  }
+  AgentSet agents_;
+  std::bitset<parties_max - agents_max> others_;
+};
 
 class Banks {
  public:
@@ -30,6 +54,11 @@ class Banks {
   /// The party can read the bank, or will be able to when it has read its socket. False = the bank
   /// is not there (a liar's token).
   bool show_to(Peer& peer, std::uint32_t bank);
+
+  /// Its socket is closed: whoever comes next under its number has been shown nothing.
+  void forget_reader(PartyId party);
+  /// Adds the agents that can read the token's bank already: its owner, and to whom it was shown.
+  void add_near(Token token, AgentSet& near) const;
 
   /// The region word of a token whose owner is the supervisor's charge (heired), else null.
   Word* heir_word(Token token) const;
@@ -69,12 +98,18 @@ class Banks {
   bool wanted() const { return refused_since_return_; }
 
  private:
+  bool is_shown_to(PartyId party, std::uint32_t bank) const {
+    return bank < readers_.size() && readers_[bank].test(party);
+  }
   std::uint64_t outstanding_in(std::uint32_t bank) const;
   void free_row(std::uint32_t bank);
   std::uint64_t reserve_for_agents(PartyId asking) const;
 
   SupervisorContext& c_;
   std::vector<UniqueFd> memory_ = std::vector<UniqueFd>(banks_max);  // read-only descriptors
+  // By bank: to whom it was shown. As large as the highest of them: a new supervisor does not make
+  // what is hardly ever needed.
+  std::vector<PartySet> readers_;
   std::uint64_t leased_regions_ = 0;
   std::uint32_t next_row_ = 0;
   std::function<bool()> give_up_result_;

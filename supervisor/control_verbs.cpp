@@ -47,6 +47,8 @@ std::string_view name_of(Counter counter) {
     case Counter::tasks_timed_out: return "tasks_timed_out";
     case Counter::tasks_dead_letter: return "tasks_dead_letter";
     case Counter::tasks_rerun: return "tasks_rerun";
+    case Counter::tasks_retried: return "tasks_retried";
+    case Counter::tasks_shed: return "tasks_shed";
     case Counter::dispatches_redone: return "dispatches_redone";
     case Counter::completions_stale: return "completions_stale";
     case Counter::results_delivered: return "results_delivered";
@@ -82,6 +84,22 @@ json latency(const LatencyHistogram& h) {
 
 Error usage(std::string text) { return Error{ErrorCode::usage, std::move(text), 0}; }
 
+/// Until the supervisor is replaced: the next one starts with what is configured.
+void set_scheduler(Tasks& tasks, const json& request, const std::shared_ptr<ControlReply>& reply) {
+  const std::string word = request.value("strategy", "");
+  for (const Strategy strategy : {Strategy::round_robin, Strategy::least_loaded,
+                                  Strategy::load_balanced, Strategy::capability_based})
+    if (micro_swarm::name_of(strategy) == word) {
+      tasks.set_strategy(strategy);
+      json answer;
+      answer["strategy"] = word;
+      reply->finish(std::move(answer));
+      return;
+    }
+  reply->fail(usage("unknown strategy \"" + word +
+                    "\"; known are round_robin, least_loaded, load_balanced, capability_based"));
+}
+
 }  // namespace
 
 void ControlVerbs::handle(const json& request, const Reply& reply) {
@@ -107,6 +125,8 @@ void ControlVerbs::handle(const json& request, const Reply& reply) {
     task_result(request, reply);
   } else if (verb == "task.cancel") {
     task_cancel(request, reply);
+  } else if (verb == "scheduler.set") {
+    set_scheduler(parts_.tasks, request, reply);
   } else if (verb == "region.list") {
     region_list(reply);
   } else if (verb == "events") {
@@ -120,7 +140,7 @@ void ControlVerbs::handle(const json& request, const Reply& reply) {
     reply->fail(usage("unknown verb \"" + verb +
                       "\"; known are status, agent.list, agent.show, "
                       "agent.register, task.list, task.show, task.find, task.wait, task.result, "
-                      "task.cancel, region.list, "
+                      "task.cancel, scheduler.set, region.list, "
                       "events, stop, attach"));
   }
 }

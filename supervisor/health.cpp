@@ -36,13 +36,12 @@ void Health::tick(std::uint64_t now, std::uint64_t lag_ns) {
       kill_(agent, "its cursor went back or ahead of what was sent");
       continue;
     }
-    watch_cancel(agent, now);
+    if (watch_cancel(agent, now, lag_ns)) continue;
     if (agent.kill_at_ns != 0) {
       agent.kill_at_ns += lag_ns;
       if (now >= agent.kill_at_ns) {
         agent.kill_at_ns = 0;
-        c_.count(Counter::agents_killed_late);
-        kill_(agent, std::string(agent.kill_reason) + ", and it did not end in its grace");
+        kill_late(agent, agent.kill_reason);
         continue;
       }
     }
@@ -86,18 +85,28 @@ bool Health::has_forged_cursor(Peer& agent) {
 }
 
 /// The grace begins anew with each task: who stops one of two has heeded what it was asked.
-void Health::watch_cancel(Peer& agent, std::uint64_t now) {
-  if (agent.kill_at_ns != 0 && agent.unheeded_task == 0) return;  // dies for another reason
+bool Health::watch_cancel(Peer& agent, std::uint64_t now, std::uint64_t lag_ns) {
   const auto unheeded = tasks_.unheeded_cancel(agent.id);
   if (!unheeded) {
-    agent.kill_at_ns = 0;
     agent.unheeded_task = 0;
-  } else if (unheeded->task != agent.unheeded_task) {
-    agent.unheeded_task = unheeded->task;
-    agent.kill_at_ns = now + c_.config.tasks.cancel_grace_ms * ns_per_ms;
-    agent.kill_reason =
-        unheeded->reason == CancelReason::timed_out ? "task timed out" : "task cancelled";
+    return false;
   }
+  const auto delay_ns = run_delay_ns(c_.row(agent.id).pid);
+  if (unheeded->task != agent.unheeded_task) {
+    agent.unheeded_task = unheeded->task;
+    agent.cancel_grace.begin(now, c_.config.tasks.cancel_grace_ms * ns_per_ms, delay_ns);
+    return false;
+  }
+  if (!agent.cancel_grace.is_over(now, lag_ns, delay_ns)) return false;
+  agent.unheeded_task = 0;
+  kill_late(agent,
+            unheeded->reason == CancelReason::timed_out ? "task timed out" : "task cancelled");
+  return true;
+}
+
+void Health::kill_late(Peer& agent, const std::string& why) {
+  c_.count(Counter::agents_killed_late);
+  kill_(agent, why + ", and it did not end in its grace");
 }
 
 void Health::pong(Peer& agent, std::uint64_t number) {

@@ -65,7 +65,9 @@ class Health {
 
  private:
   static bool has_forged_cursor(Peer& agent);
-  void watch_cancel(Peer& agent, std::uint64_t now);
+  /// True when it was killed.
+  bool watch_cancel(Peer& agent, std::uint64_t now, std::uint64_t lag_ns);
+  void kill_late(Peer& agent, const std::string& why);
 
   SupervisorContext& c_;
   Tasks& tasks_;

@@ -114,7 +114,7 @@ void Parties::close_sockets(Peer& peer, RootBatch& batch) {
     batch.drop(fd_key::pidfd + peer.id);
   }
   peer.outbox.clear();
-  peer.banks_sent.reset();
+  banks_.forget_reader(peer.id);
 }
 
 void Parties::read_socket(Peer& peer, Incarnation incarnation) {

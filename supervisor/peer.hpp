@@ -14,6 +14,7 @@
 #include "ipc/party_protocol.hpp"
 #include "ipc/ring.hpp"
 #include "shm/segment.hpp"
+#include "supervisor/cancel_grace.hpp"
 
 namespace micro_swarm {
 
@@ -23,24 +24,6 @@ using WatchedFd = boost::asio::posix::stream_descriptor;
 struct OutgoingMessage {
   PartyMessage message;
   UniqueFd fd;  ///< sent beside it, if any
-};
-
-/// Numbers of banks. As large as its highest member: there is one for each of hundreds of parties,
-/// and a new supervisor makes them all before it does anything else.
-class BankSet {
- public:
-  bool test(std::uint32_t bank) const { return bank < bits_.size() && bits_[bank]; }
-  void set(std::uint32_t bank) {
-    if (bank >= bits_.size()) bits_.resize(bank + 1);
-    bits_[bank] = true;
-  }
-  void reset(std::uint32_t bank) {
-    if (bank < bits_.size()) bits_[bank] = false;
-  }
-  void reset() { bits_.clear(); }
-
- private:
-  std::vector<bool> bits_;
 };
 
 struct Peer {
@@ -67,7 +50,6 @@ struct Peer {
     UniqueFd socket, pidfd, log_pipe;
     UniqueFd bell;  ///< not mapped yet either (SupervisorContext::map_kept_bell)
   } unwatched;
-  BankSet banks_sent;
 
   // Health of the life that is live.
   std::uint64_t progress_seen = 0;
@@ -75,9 +57,10 @@ struct Peer {
   std::uint64_t probe_number = 0;
   std::uint64_t probe_sent_ns = 0;  ///< 0 = no probe is out
   std::uint64_t kill_at_ns = 0;     ///< a grace ends then; 0 = none
-  TaskId unheeded_task = 0;         ///< whose grace that is; 0 = not a task's
   const char* kill_reason = nullptr;
-  bool evicted = false;  ///< it lied and is being killed
+  TaskId unheeded_task = 0;  ///< it was asked to stop it; 0 = none
+  CancelGrace cancel_grace;  ///< of that
+  bool evicted = false;      ///< it lied and is being killed
 
   // How it ended: the death is acted on when it is seen, the certificate when the status is there.
   bool dead = false;

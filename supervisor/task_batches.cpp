@@ -1,7 +1,9 @@
 // Submissions with options: batches, and the payloads their tasks share.
 
 #include <algorithm>
+#include <array>
 
+#include "common/dependency_cycle.hpp"
 #include "supervisor/tasks.hpp"
 
 namespace micro_swarm {
@@ -11,29 +13,12 @@ std::uint32_t batch_size_of(const SlotBody& body) {
   return static_cast<std::uint32_t>(body.inline_data[1]);
 }
 
-/// What records and wire have room for and no scheduler acts on yet: refused, not ignored.
-bool asks_too_much(const BatchEntry& entry) {
-  const BatchEntryData& data = entry.data;
-  return data.dependency_count != 0 || data.retries != 0 || data.retry_backoff_ms != 0 ||
-         data.min_version != 0 || data.cpu_slots != 0 || data.resource_regions != 0 ||
-         data.resource_bytes != 0 || (data.flags & submit_keeps_result) != 0 ||
-         !entry.category.empty() || !entry.key.empty();
-}
 }  // namespace
 
 std::uint64_t Tasks::checksum_of(std::uint32_t slot) const {
   const TaskRequestData& request = records_[slot].request;
   return request.has_options == 0 ? request_checksum(request)
                                   : request_checksum(request, options_[slot], dependencies_[slot]);
-}
-
-std::uint64_t Tasks::deadline_of(std::uint32_t slot) const {
-  const TaskRequestData& request = records_[slot].request;
-  std::uint64_t ms = request.timeout_ms;
-  if (request.has_options != 0 && options_[slot].deadline_ms != 0 &&
-      (ms == 0 || options_[slot].deadline_ms < ms))
-    ms = options_[slot].deadline_ms;
-  return ms == 0 ? 0 : request.accepted_ns + ms * ns_per_ms;
 }
 
 /// Copies the batch and says what is wrong with it. Stores nothing.
@@ -65,10 +50,82 @@ std::optional<Tasks::Refused> Tasks::check_batch(const Peer& client, const SlotB
     if (data.capability >= capabilities_max ||
         c_.tables().capabilities[data.capability].text[0] == '\0')
       return Refused{ErrorCode::not_found, SubmitRefusal::unknown_capability, 0, i};
-    if (asks_too_much(batch_entries_[i]))
+    if (!batch_entries_[i].key.empty())
       return Refused{ErrorCode::usage, SubmitRefusal::option_unsupported, 0, i};
+    if (!category_of(batch_entries_[i].category))
+      return Refused{ErrorCode::not_found, SubmitRefusal::unknown_category, 0, i};
+    if (data.cpu_slots > scheduler_.settings().cpu_slots_per_agent ||
+        data.resource_regions > scheduler_.settings().regions ||
+        data.resource_bytes > scheduler_.settings().bytes)
+      return Refused{ErrorCode::too_large, SubmitRefusal::too_large, 0, i};
   }
-  return std::nullopt;
+  return resolve_dependencies(client, body);
+}
+
+/// Which tasks the entries depend on, into batch_named_. A task that is over is as good as a live
+/// one as long as its result can be read.
+std::optional<Tasks::Refused> Tasks::resolve_dependencies(const Peer& client,
+                                                          const SlotBody& body) {
+  const std::uint64_t first = body.inline_data[0];
+  const std::size_t count = batch_entries_.size();
+  const auto is_in_batch = [&](const BatchDependency& dependency) {
+    return dependency.kind == BatchDependency::Kind::number && dependency.value >= first &&
+           dependency.value - first < count;
+  };
+  // Own earlier numbers are looked up together: one pass over the records for a whole batch.
+  std::unordered_map<std::uint64_t, TaskId> by_number;
+  bool has_dependencies = false;
+  bool looks_ahead = false;
+  for (std::size_t i = 0; i < count; ++i)
+    for (const BatchDependency& dependency : batch_entries_[i].dependencies) {
+      has_dependencies = true;
+      if (is_in_batch(dependency))
+        looks_ahead |= dependency.value - first >= i;
+      else if (dependency.kind == BatchDependency::Kind::number)
+        by_number.emplace(dependency.value, 0);
+    }
+  batch_named_.clear();
+  if (!has_dependencies) return std::nullopt;
+  batch_named_.resize(count);
+  if (!by_number.empty()) {
+    const std::uint64_t key = client_key(client.id, c_.row(client.id).incarnation);
+    for (std::uint32_t slot = 0; slot < capacity_; ++slot) {
+      const TaskRequestData& request = records_[slot].request;
+      if (request.client_key != key || word_of(records_[slot]).state() == TaskState::free) continue;
+      if (const auto wanted = by_number.find(request.number); wanted != by_number.end())
+        wanted->second = id_of(slot);
+    }
+  }
+  for (std::uint32_t i = 0; i < count; ++i)
+    for (const BatchDependency& dependency : batch_entries_[i].dependencies) {
+      if (is_in_batch(dependency)) {
+        batch_named_[i].push_back({0, static_cast<std::uint32_t>(dependency.value - first)});
+        continue;
+      }
+      const TaskId id = dependency.kind == BatchDependency::Kind::task
+                            ? dependency.value
+                            : by_number.at(dependency.value);
+      const TaskRecord* record = find(id);
+      if (record == nullptr)
+        return Refused{ErrorCode::not_found, SubmitRefusal::unknown_dependency, 0, i};
+      const std::uint32_t slot = task_slot(id);
+      // One that waits to be handed over waits until its dependents are over, too (is_withheld).
+      if (is_terminal(word_of(*record).state()) && record->result_token != 0 &&
+          record->notified != 0 && load(result_hold(slot).token) == 0)
+        return Refused{ErrorCode::refused, SubmitRefusal::result_not_kept, 0, i};
+      batch_named_[i].push_back({id, 0});
+    }
+  if (!looks_ahead) return std::nullopt;  // who only looks back is in no ring
+  std::vector<std::vector<std::uint32_t>> edges(count);
+  for (std::size_t i = 0; i < count; ++i)
+    for (const BatchNamed& named : batch_named_[i])
+      if (named.task == 0) edges[i].push_back(named.entry);
+  const auto cycle = find_cycle(edges);
+  if (!cycle) return std::nullopt;
+  nlohmann::json members = nlohmann::json::array();
+  for (const std::uint32_t member : *cycle) members.push_back(first + member);
+  c_.events.add("dependency_cycle_refused", {{"client", client.id}, {"numbers", members}});
+  return Refused{ErrorCode::usage, SubmitRefusal::dependency_cycle, 0, cycle->front()};
 }
 
 bool Tasks::batch_submitted(Peer& client, const SlotBody& body, MessageInHand in_hand) {
@@ -83,18 +140,35 @@ bool Tasks::batch_submitted(Peer& client, const SlotBody& body, MessageInHand in
     if (refused->code == ErrorCode::protocol) c_.count(Counter::messages_malformed);
     return refuse(client, body, in_hand, *refused);
   }
-  batch_slots_.clear();
-  while (batch_slots_.size() < batch_entries_.size()) {
-    const auto slot = slot_for_new();
-    if (!slot) {
-      free_.insert(free_.end(), batch_slots_.rbegin(), batch_slots_.rend());
-      return refuse(client, body, in_hand,
-                    {ErrorCode::refused, SubmitRefusal::queue_full, submit_retry_hint_ms});
-    }
-    batch_slots_.push_back(*slot);
-  }
+  const Room room = take_batch_slots(client);
+  if (room.kind == Room::Kind::later) return false;
+  if (room.kind == Room::Kind::refused) return refuse(client, body, in_hand, room.refused);
   accept_batch(client, body, in_hand);
   return true;
+}
+
+Tasks::Room Tasks::take_batch_slots(const Peer& client) {
+  batch_specs_.clear();
+  for (const BatchEntry& entry : batch_entries_) {
+    scheduling::TaskSpec& spec = batch_specs_.emplace_back();
+    spec.client = client.id;
+    spec.capability = entry.data.capability;
+    spec.min_version = entry.data.min_version;
+    spec.category = category_of(entry.category).value_or(0);
+    spec.priority = static_cast<Priority>(entry.data.priority);
+    spec.resources = {std::max<std::uint32_t>(entry.data.cpu_slots, 1), entry.data.resource_regions,
+                      entry.data.resource_bytes};
+  }
+  // What the batch depends on and is over must not be what makes room for it.
+  const auto for_each_dependency = [this](auto&& visit) {
+    for (const auto& named_by_one : batch_named_)
+      for (const BatchNamed& named : named_by_one)
+        if (named.task != 0) visit(task_slot(named.task));
+  };
+  for_each_dependency([this](std::uint32_t slot) { pin(slot); });
+  const Room room = take_slots(batch_specs_);
+  for_each_dependency([this](std::uint32_t slot) { unpin(slot); });
+  return room;
 }
 
 void Tasks::accept_batch(Peer& client, const SlotBody& body, MessageInHand in_hand) {
@@ -106,15 +180,22 @@ void Tasks::accept_batch(Peer& client, const SlotBody& body, MessageInHand in_ha
   // One hold has the token: that of the first task that reads the region. Its record is not used
   // again before the hold is empty.
   const std::uint32_t holder =
-      batch_slots_[first == batch_entries_.end()
-                       ? 0
-                       : static_cast<std::size_t>(first - batch_entries_.begin())];
+      slots_[first == batch_entries_.end()
+                 ? 0
+                 : static_cast<std::size_t>(first - batch_entries_.begin())];
   take_token(payload_hold(holder), Token{body.token});
+  const auto id_at = [this](std::uint32_t entry) {
+    return make_task_id(slots_[entry], next_generation(slots_[entry]));
+  };
+  std::vector<TaskId> ids;  // before the first record changes its generation
+  if (!batch_named_.empty())
+    for (std::uint32_t i = 0; i < slots_.size(); ++i) ids.push_back(id_at(i));
+  std::array<TaskId, task_dependencies_max> dependencies{};
 
   for (std::size_t i = 0; i < batch_entries_.size(); ++i) {
     const BatchEntry& entry = batch_entries_[i];
     const BatchEntryData& data = entry.data;
-    const std::uint32_t slot = batch_slots_[i];
+    const std::uint32_t slot = slots_[i];
     TaskRequestData request;
     request.client_key = client_key(client.id, c_.row(client.id).incarnation);
     request.number = body.inline_data[0] + i;
@@ -142,22 +223,25 @@ void Tasks::accept_batch(Peer& client, const SlotBody& body, MessageInHand in_ha
     options.cpu_slots = data.cpu_slots;
     options.min_version = data.min_version;
     options.on_dependency_failure = static_cast<OnDependencyFailure>(data.on_dependency_failure);
-    options.keeps_result = (data.flags & submit_keeps_result) != 0 ? 1 : 0;
     options.category_bytes = data.category_bytes;
     entry.category.copy(options.category, sizeof options.category);
     options.key_bytes = data.key_bytes;
     entry.key.copy(options.idempotency_key, sizeof options.idempotency_key);
-    prepare_task(records_[slot], options_[slot], dependencies_[slot], request, options, nullptr,
-                 TaskState::ready);
+    if (!batch_named_.empty())
+      for (const BatchNamed& named : batch_named_[i])
+        dependencies[options.dependency_count++] = named.task != 0 ? named.task : ids[named.entry];
+    prepare_task(records_[slot], options_[slot], dependencies_[slot], request, options,
+                 dependencies.data(),
+                 options.dependency_count != 0 ? TaskState::pending : TaskState::ready);
   }
   keep(in_hand);  // accepted, all of them
 
   if (readers == 0) tokens_.release(payload_hold(holder));
   if (readers > 1) shared_payloads_[body.token] = {holder, readers};
-  c_.count(Counter::tasks_accepted, batch_slots_.size());
-  for (const std::uint32_t slot : batch_slots_) {
-    set_state_counts(TaskState::free, TaskState::ready);
-    make_ready(slot);
+  c_.count(Counter::tasks_accepted, slots_.size());
+  for (const std::uint32_t slot : slots_) {
+    set_state_counts(TaskState::free, word_of(records_[slot]).state());
+    tell_scheduler(slot);
   }
   run_actions();
 }

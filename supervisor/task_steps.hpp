@@ -10,6 +10,9 @@
 //                      +-----requeue--------+   (its agent died)   any of them --end--> terminal
 //   terminal --notify--> client has it;  terminal --recycle--> free
 
+#include <algorithm>
+#include <string_view>
+
 #include "ipc/party_protocol.hpp"
 #include "ipc/transfer.hpp"
 #include "shm/task_record_data.hpp"
@@ -49,6 +52,8 @@ inline void write_request(TaskRecord& record, const TaskRequestData& request,
   record.crash = 0;
   record.notified = 0;
   record.cancel_requested = 0;
+  record.failure = 0;
+  record.not_before_ns = 0;
 }
 
 /// free -> ready. `request.generation` is the record's new generation. `in_hand` is the SUBMIT
@@ -116,8 +121,11 @@ inline SlotBody dispatch_body(const TaskRecord& record, std::uint32_t slot,
   body.region_bytes = request.payload_bytes;
   body.token = request.payload_token;
   body.inline_data[0] = make_task_id(slot, word.generation());
+  const bool has_inputs = request.has_options != 0 && options.dependency_count != 0;
   body.inline_data[1] =
-      AttemptWord::make(record.dispatch_incarnation, request.capability, word.attempt(), 0).word;
+      AttemptWord::make(record.dispatch_incarnation, request.capability, word.attempt(), 0,
+                        has_inputs ? dispatch_has_inputs : std::uint16_t{0})
+          .word;
   std::memcpy(&body.inline_data[2], request.inline_payload, task_inline_bytes_max);
   if (request.payload_token != 0)
     body.inline_data[2] = request.has_options != 0 ? options.payload_offset : 0;
@@ -199,12 +207,48 @@ inline std::uint8_t count_crash(TaskRecord& record, PartyId agent,
   return next;
 }
 
-/// Any live state -> a terminal one without an answer: cancelled, timed_out, dead_letter.
-inline void end_task(TaskRecord& record, TaskState end, std::uint64_t now) noexcept {
+/// An attempt was answered as failed; returns how many so far. Before the step that follows.
+inline std::uint32_t count_failure(TaskRecord& record) noexcept {
+  const std::uint8_t attempt = word_of(record).attempt();
+  const auto failures = static_cast<std::uint32_t>(record.failure >> 8);
+  if (failures != 0 && static_cast<std::uint8_t>(record.failure) == attempt) return failures;
+  const std::uint32_t next = std::min(failures + 1, 255u);
+  record.failure = static_cast<std::uint16_t>((next << 8) | attempt);
+  return next;
+}
+
+/// running -> pending: its attempt failed and it is to be tried again, at `not_before_ns` (not 0).
+/// Its agent's answer is stale from now on.
+inline void delay_task(TaskRecord& record, std::uint64_t not_before_ns) noexcept {
+  record.not_before_ns = not_before_ns;
+  move_to(record, TaskState::pending, word_of(record).attempt(), no_party);
+}
+
+/// dead_letter -> ready: somebody wants it tried again, with nothing held against it. Nobody waits
+/// for it any more (`notified` stays); its payload is still in its hold.
+inline void revive_task(TaskRecord& record) noexcept {
+  record.crash = 0;
+  record.failure = 0;
+  record.not_before_ns = 0;
+  record.cancel_requested = 0;
+  record.notice_sequence = 0;
+  move_to(record, TaskState::ready, 0, no_party);
+}
+
+/// pending -> ready: what it waited for is over.
+inline void release_task(TaskRecord& record) noexcept {
+  move_to(record, TaskState::ready, word_of(record).attempt(), no_party);
+}
+
+/// Any live state -> a terminal one without an answer. `why` is its result, cut to what fits
+/// inline.
+inline void end_task(TaskRecord& record, TaskState end, std::uint64_t now,
+                     std::string_view why = {}) noexcept {
   const TaskWord word = word_of(record);
   record.result_token = 0;
   record.result_bytes = 0;
-  record.result_inline_bytes = 0;
+  record.result_inline_bytes = static_cast<std::uint8_t>(
+      why.copy(reinterpret_cast<char*>(record.result_inline), task_inline_bytes_max));
   record.finished_ns = now;
   move_to(record, end, word.attempt(), word.agent());
 }

@@ -1,7 +1,7 @@
 #include "supervisor/tasks.hpp"
 
 #include <algorithm>
-#include <cassert>
+#include <random>
 
 #include "common/log.hpp"
 #include "shm/recovery.hpp"
@@ -9,9 +9,6 @@
 namespace micro_swarm {
 
 namespace {
-/// Attempts are numbered in eight bits; nothing honest gets near it.
-constexpr std::uint8_t attempts_limit = 250;
-
 Counter counter_of(TaskState end) {
   switch (end) {
     case TaskState::failed: return Counter::tasks_failed;
@@ -22,9 +19,33 @@ Counter counter_of(TaskState end) {
   }
 }
 
-TaskState end_by(CancelReason reason) {
-  return reason == CancelReason::timed_out ? TaskState::timed_out : TaskState::cancelled;
+scheduling::Settings settings_of(const Config& config) {
+  const SchedulerConfig& from = config.scheduler;
+  scheduling::Settings settings;
+  settings.strategy = from.strategy;
+  settings.fair_share = from.fair_share;
+  settings.when_full = from.when_full;
+  settings.credit_per_agent = config.tasks.in_flight_per_agent;
+  settings.cpu_slots_per_agent =
+      from.cpu_slots_per_agent != 0 ? from.cpu_slots_per_agent : config.tasks.in_flight_per_agent;
+  settings.max_concurrent = config.tasks.max_concurrent;
+  settings.aging_ns = from.aging_ms * ns_per_ms;
+  settings.deadline_slack_ns = from.deadline_slack_ms * ns_per_ms;
+  settings.backoff_max_ns = from.retry_backoff_max_ms * ns_per_ms;
+  settings.client_running_max = from.client_running_max;
+  settings.client_queued_max = from.client_queued_max;
+  settings.regions = config.memory.pool_size / config.memory.region_size;
+  settings.bytes = config.memory.pool_size;
+  for (const CategorySpec& category : config.categories)
+    settings.categories.push_back({category.weight, category.running_max, category.queued_max});
+  return settings;
 }
+
+std::uint64_t random_number() {
+  thread_local std::mt19937_64 generator{std::random_device{}()};
+  return generator();
+}
+
 }  // namespace
 
 Tasks::Tasks(SupervisorContext& context, Banks& banks, Tokens& tokens)
@@ -35,8 +56,9 @@ Tasks::Tasks(SupervisorContext& context, Banks& banks, Tokens& tokens)
       options_(context.segment.task_options()),
       dependencies_(context.segment.task_dependencies()),
       capacity_(context.segment.header().task_capacity),
-      scheduler_(capacity_, context.config.tasks.in_flight_per_agent) {
+      scheduler_(capacity_, settings_of(context.config), random_number) {
   free_.reserve(capacity_);
+  is_in_over_.resize(capacity_);
 }
 
 void Tasks::set_state_counts(TaskState from, TaskState to) {
@@ -80,12 +102,16 @@ bool Tasks::submitted(Peer& client, const SlotBody& body, MessageInHand in_hand)
   if (submit.capability() >= capabilities_max ||
       c_.tables().capabilities[submit.capability()].text[0] == '\0')
     return refuse(client, body, in_hand, {ErrorCode::not_found, SubmitRefusal::unknown_capability});
-  const auto slot = slot_for_new();
-  if (!slot)
-    return refuse(client, body, in_hand,
-                  {ErrorCode::refused, SubmitRefusal::queue_full, submit_retry_hint_ms});
+  scheduling::TaskSpec spec;
+  spec.client = client.id;
+  spec.capability = submit.capability();
+  spec.priority = static_cast<Priority>(submit.priority());
+  const Room room = take_slots(std::span(&spec, 1));
+  if (room.kind == Room::Kind::later) return false;
+  if (room.kind == Room::Kind::refused) return refuse(client, body, in_hand, room.refused);
 
-  TaskRecord& record = records_[*slot];
+  const std::uint32_t slot = slots_.front();
+  TaskRecord& record = records_[slot];
   TaskRequestData request;
   request.client_key = key;
   request.number = body.inline_data[0];
@@ -93,17 +119,17 @@ bool Tasks::submitted(Peer& client, const SlotBody& body, MessageInHand in_hand)
   request.accepted_ns = now_ns();
   request.payload_bytes = body.region_bytes;
   request.timeout_ms = submit.timeout_ms() != 0 ? submit.timeout_ms() : c_.config.tasks.timeout_ms;
-  request.generation = next_generation(*slot);
+  request.generation = next_generation(slot);
   request.client = client.id;
   request.capability = submit.capability();
   request.priority = static_cast<Priority>(submit.priority());
   request.inline_bytes = static_cast<std::uint8_t>(body.inline_bytes);
   request.is_detached = (submit.flags() & submit_detached) != 0 ? 1 : 0;
   std::memcpy(request.inline_payload, &body.inline_data[2], task_inline_bytes_max);
-  accept_task(record, payload_hold(*slot), request, in_hand);
+  accept_task(record, payload_hold(slot), request, in_hand);
   set_state_counts(TaskState::free, TaskState::ready);
   c_.count(Counter::tasks_accepted);
-  make_ready(*slot);
+  make_ready(slot, request.accepted_ns);
   run_actions();
   return true;
 }
@@ -180,12 +206,14 @@ std::optional<std::uint32_t> Tasks::slot_for_new() {
          tries != 0; --tries) {
       const std::uint32_t slot = take_oldest_over();
       TaskRecord& record = records_[slot];
+      if (scheduler_.graph().is_named(id_of(slot)))
+        continue;  // dependencies_unnamed() brings it back
       if (!pins_.contains(slot) && load(result_hold(slot).token) != 0 &&
           tokens_.release(result_hold(slot)))
         c_.count(Counter::results_evicted);
       if (pins_.contains(slot) || load(result_hold(slot).token) != 0 ||
           load(payload_hold(slot).token) != 0) {
-        over_.push_back(slot);
+        over(slot);
         continue;
       }
       set_state_counts(word_of(record).state(), TaskState::free);
@@ -210,6 +238,7 @@ std::uint32_t Tasks::take_oldest_over() {
     slot = over_.front();
     over_.pop_front();
   }
+  is_in_over_[slot] = false;
   return slot;
 }
 
@@ -222,122 +251,13 @@ void Tasks::sort_over() {
 bool Tasks::evict_one_result() {
   sort_over();
   for (const std::uint32_t slot : over_) {
-    if (load(result_hold(slot).token) == 0 || pins_.contains(slot)) continue;
+    if (load(result_hold(slot).token) == 0 || pins_.contains(slot) ||
+        scheduler_.graph().is_named(id_of(slot)))
+      continue;
     if (tokens_.release(result_hold(slot))) c_.count(Counter::results_evicted);
     return true;
   }
   return false;
-}
-
-// ---- scheduling ----
-
-void Tasks::schedule(const SchedulerEvent& event, std::uint64_t now) {
-  scheduler_.step(event, now, actions_);
-}
-
-void Tasks::make_ready(std::uint32_t slot) {
-  const TaskRecord& record = records_[slot];
-  SchedulerEvent event;
-  event.kind = SchedulerEvent::Kind::task_ready;
-  event.task = make_task_id(slot, word_of(record).generation());
-  event.capability = record.request.capability;
-  event.priority = record.request.priority;
-  event.deadline_ns = deadline_of(slot);
-  schedule(event);
-}
-
-void Tasks::run_actions() {
-  if (running_actions_) return;  // an action's consequence: the loop below takes it
-  running_actions_ = true;
-  for (std::size_t i = 0; i < actions_.size(); ++i) {
-    const SchedulerAction action = actions_[i];
-    if (action.kind == SchedulerAction::Kind::dispatch)
-      dispatch(action.task, action.agent);
-    else
-      timed_out(action.task);
-  }
-  actions_.clear();
-  running_actions_ = false;
-}
-
-void Tasks::dispatch(TaskId id, PartyId agent_id) {
-  const std::uint32_t slot = task_slot(id);
-  TaskRecord& record = records_[slot];
-  Peer& agent = c_.peers[agent_id];
-  if (word_of(record).state() != TaskState::ready ||
-      word_of(record).generation() != task_generation(id))
-    return schedule({SchedulerEvent::Kind::attempt_ended, id, agent_id});
-  const Token payload{record.request.payload_token};
-  if (payload) banks_.show_to(agent, bank_of(payload.region()));
-  if (!dispatch_task(record, slot, options_[slot], agent.data_out, agent_id,
-                     c_.row(agent_id).incarnation, now_ns())) {
-    // More unread messages than its credit allows: it is lying about its cursor or is not reading
-    // at all. It gets nothing until it has caught up; the task goes to another.
-    agent_resting(agent);
-    return make_ready(slot);
-  }
-  set_state_counts(TaskState::ready, TaskState::running);
-  c_.count(Counter::tasks_dispatched);
-  running_[agent_id].push_back(slot);
-  agent.hot = agent.hot || agent.linked;
-  c_.ring(agent);
-}
-
-void Tasks::agent_up(Peer& agent, const CapabilitySet& capabilities) {
-  capabilities_[agent.id] = capabilities;
-  // What it already runs (adopted, or it rested) counts against its credit.
-  for (const std::uint32_t slot : running_[agent.id]) {
-    SchedulerEvent event{SchedulerEvent::Kind::task_adopted,
-                         make_task_id(slot, word_of(records_[slot]).generation()), agent.id};
-    event.deadline_ns = deadline_of(slot);
-    schedule(event);
-    // The supervisor that dispatched it may have died with the bank's message still in its outbox:
-    // the agent would wait for that memory for ever.
-    const Token payload{records_[slot].request.payload_token};
-    if (payload) banks_.show_to(agent, bank_of(payload.region()));
-  }
-  SchedulerEvent event{SchedulerEvent::Kind::agent_up, 0, agent.id};
-  event.capabilities = &capabilities_[agent.id];
-  agent.in_scheduler = true;
-  schedule(event);
-  run_actions();
-}
-
-void Tasks::agent_resting(Peer& agent) {
-  if (!agent.in_scheduler) return;
-  agent.in_scheduler = false;
-  schedule({SchedulerEvent::Kind::agent_down, 0, agent.id});
-}
-
-void Tasks::agent_died(Peer& agent, Incarnation incarnation, TaskId in_hand) {
-  agent_resting(agent);
-  std::vector<std::uint32_t> had;
-  had.swap(running_[agent.id]);
-  for (const std::uint32_t slot : had) {
-    TaskRecord& record = records_[slot];
-    const TaskWord word = word_of(record);
-    if (word.state() != TaskState::running || word.agent() != agent.id ||
-        record.dispatch_incarnation != incarnation)
-      continue;
-    const TaskId id = make_task_id(slot, word.generation());
-    TaskState end = TaskState::free;
-    if (record.cancel_requested != 0)
-      end = end_by(static_cast<CancelReason>(record.cancel_requested));
-    else if ((id == in_hand &&
-              count_crash(record, agent.id, incarnation) >= c_.config.tasks.attempts_max) ||
-             word.attempt() >= attempts_limit)
-      end = TaskState::dead_letter;
-    if (end != TaskState::free) {
-      end_task(record, end, now_ns());
-      ended(slot, TaskState::running);
-      continue;
-    }
-    requeue_task(record);
-    set_state_counts(TaskState::running, TaskState::ready);
-    c_.count(Counter::tasks_rerun);
-    make_ready(slot);
-  }
-  run_actions();
 }
 
 // ---- answers ----
@@ -377,14 +297,27 @@ bool Tasks::answered(Peer& agent, const SlotBody& body, MessageInHand in_hand) {
   if (attempt.outcome() == static_cast<std::uint8_t>(Outcome::cancelled))
     end = end_by(static_cast<CancelReason>(record->cancel_requested));
   round_trip_.record(now - record->dispatched_ns);
-  complete_task(*record, result_hold(slot), body, end, now, in_hand);
+  const auto again_ns = end == TaskState::failed ? next_attempt_ns(slot) : std::nullopt;
+  if (again_ns)
+    delay_task(*record, *again_ns);
+  else
+    complete_task(*record, result_hold(slot), body, end, now, in_hand);
   auto& running = running_[agent.id];
   if (const auto at = std::find(running.begin(), running.end(), slot); at != running.end()) {
     *at = running.back();
     running.pop_back();
   }
+  if (again_ns) {
+    set_state_counts(TaskState::running, TaskState::pending);
+    c_.count(Counter::tasks_retried);
+    run_actions();
+    // Its answer is a stale one from now on.
+    if (token) return tokens_.return_to_sender(token, in_hand);
+    in_hand.ring->advance();
+    return true;
+  }
   // The next task first, so that the agent does not wait for our bookkeeping.
-  schedule({SchedulerEvent::Kind::attempt_ended, id, agent.id});
+  schedule(scheduling::TaskEnded{id, end == TaskState::done, end != TaskState::cancelled}, now);
   run_actions();
   ended(slot, TaskState::running);
   return true;
@@ -402,6 +335,7 @@ void Tasks::ended(std::uint32_t slot, TaskState before) {
                                        {"attempts", word_of(record).attempt()}});
   notify(slot);
   if (!waiters_.empty()) wake_waiters(slot);
+  dependencies_unnamed(slot);
 }
 
 void Tasks::wake_waiters(std::uint32_t slot) {
@@ -422,6 +356,7 @@ bool Tasks::client_waits(const TaskRecord& record) const {
 
 void Tasks::notify(std::uint32_t slot) {
   TaskRecord& record = records_[slot];
+  if (is_withheld(slot)) return;  // dependencies_unnamed() comes back to it
   if (record.notified == 0 && client_waits(record)) {
     Peer& client = c_.peers[record.request.client];
     const Token token{load(result_hold(slot).token)};
@@ -434,14 +369,14 @@ void Tasks::notify(std::uint32_t slot) {
     c_.ring(client);
   }
   record.notified = 1;
-  over_.push_back(slot);
+  over(slot);
 }
 
 void Tasks::client_gone(Peer& client) {
   std::erase_if(notices_, [&](std::uint32_t slot) {
     if (records_[slot].request.client != client.id || client_waits(records_[slot])) return false;
     records_[slot].notified = 1;
-    over_.push_back(slot);
+    over(slot);
     return true;
   });
 }
@@ -462,8 +397,9 @@ Tasks::CancelAnswer Tasks::cancel(TaskId id, CancelReason reason) {
     return CancelAnswer::asked;
   }
   end_task(*record, end_by(reason), now_ns());
-  schedule({SchedulerEvent::Kind::task_withdrawn, id});
+  schedule(scheduling::TaskEnded{id});
   ended(task_slot(id), word.state());
+  run_actions();
   return CancelAnswer::ended;
 }
 
@@ -495,7 +431,7 @@ void Tasks::cancel_everything() {
 }
 
 void Tasks::tick(std::uint64_t now) {
-  if (scheduler_.next_deadline_ns() <= now) schedule({SchedulerEvent::Kind::tick}, now);
+  if (scheduler_.next_due_ns() <= now) schedule(scheduling::Tick{}, now);
   run_actions();
 }
 
@@ -513,6 +449,7 @@ void Tasks::adopt() {
   note_last_refusals();
   std::vector<std::pair<std::uint64_t, std::uint32_t>> ready;
   std::vector<std::uint32_t> with_payload;
+  std::vector<std::uint32_t> running;
   for (std::uint32_t slot = capacity_; slot-- > 0;) {
     TaskRecord& record = records_[slot];
     TaskWord word = word_of(record);
@@ -554,6 +491,7 @@ void Tasks::adopt() {
         }
         Peer& agent = c_.peers[word.agent()];
         running_[agent.id].push_back(slot);
+        running.push_back(slot);
         if (agent.linked && !agent.dead &&
             c_.row(agent.id).incarnation == record.dispatch_incarnation &&
             redo_dispatch(record, slot, options_[slot], agent.data_out)) {
@@ -568,6 +506,7 @@ void Tasks::adopt() {
           record.notified = 1;  // it was published; the store that says so was missing
         if (record.notified != 0) {
           over_before_.emplace_back(record.finished_ns, slot);
+          is_in_over_[slot] = true;
           break;
         }
         // Not published: its place in the ring may soon be another notice's, which must not pass
@@ -583,7 +522,9 @@ void Tasks::adopt() {
   adopt_payloads(with_payload);
   std::make_heap(over_before_.begin(), over_before_.end(), std::greater<>());
   std::sort(ready.begin(), ready.end());
-  for (const auto& [at, slot] : ready) make_ready(slot);
+  for (const auto& [at, slot] : ready) tell_scheduler(slot);
+  for (const std::uint32_t slot : running) tell_scheduler(slot);
+  run_actions();
 }
 
 void Tasks::client_adopted(Peer& client) {

@@ -13,7 +13,7 @@
 #include "ipc/batch_protocol.hpp"
 #include "ipc/task_names.hpp"
 #include "supervisor/latency_histogram.hpp"
-#include "supervisor/scheduler.hpp"
+#include "supervisor/scheduling/scheduler.hpp"
 #include "supervisor/task_steps.hpp"
 #include "supervisor/tokens.hpp"
 
@@ -53,7 +53,7 @@ class Tasks {
   void tick(std::uint64_t now);
   void retry();
   bool has_retry() const { return !notices_.empty(); }
-  std::uint64_t next_deadline_ns() const { return scheduler_.next_deadline_ns(); }
+  std::uint64_t next_deadline_ns() const { return scheduler_.next_due_ns(); }
 
   // New supervisor.
   void adopt();
@@ -82,19 +82,22 @@ class Tasks {
   void stop_waiting(std::uint32_t slot, std::uint64_t id);
   const LatencyHistogram& dispatch_round_trip() const { return round_trip_; }
   const LatencyHistogram& accept_to_end() const { return accept_to_end_; }
-  const Scheduler& scheduler() const { return scheduler_; }
+  const scheduling::Scheduler& scheduler() const { return scheduler_; }
+  /// From the next choice on.
+  void set_strategy(Strategy strategy);
   const std::vector<std::uint32_t>& running_on(PartyId agent) const { return running_[agent]; }
   /// Frees results that nobody has fetched, oldest first, because the pool needs room.
   bool evict_one_result();
   void cancel_everything();
 
- private:
   struct Refused {
     ErrorCode code = ErrorCode::refused;
     SubmitRefusal reason = SubmitRefusal::none;
     std::uint32_t retry_after_ms = 0;
     std::uint32_t entry = 0;  ///< of a batch: which one is the cause
   };
+
+ private:
   /// Answers, gives a token back, and is done with the message.
   bool refuse(Peer& client, const SlotBody& body, MessageInHand in_hand, const Refused& refused);
   /// The predecessor's answer is in the client's ring already: only the rest is left to do.
@@ -102,13 +105,24 @@ class Tasks {
   bool finish_refusal(Peer& client, const SlotBody& body, MessageInHand in_hand);
   void note_last_refusals();
   std::optional<Refused> check_batch(const Peer& client, const SlotBody& body);
+  std::optional<Refused> resolve_dependencies(const Peer& client, const SlotBody& body);
+  /// Whether there is room for a submission.
+  struct Room {
+    enum class Kind : std::uint8_t { found, later, refused } kind = Kind::found;
+    Refused refused;
+  };
+  /// Records for all of them, into slots_, or for none.
+  Room take_slots(std::span<const scheduling::TaskSpec> specs);
+  bool fits_when_empty(std::span<const scheduling::TaskSpec> specs) const;
+  /// Nothing = the configuration has no such category.
+  std::optional<CategoryId> category_of(std::string_view name) const;
+  Room take_batch_slots(const Peer& client);
   void accept_batch(Peer& client, const SlotBody& body, MessageInHand in_hand);
   /// The payload is not read any more for this task.
   void release_payload(std::uint32_t slot);
   /// `holders`: those whose payload hold has a token.
   void adopt_payloads(const std::vector<std::uint32_t>& holders);
   std::uint64_t checksum_of(std::uint32_t slot) const;
-  std::uint64_t deadline_of(std::uint32_t slot) const;
   std::optional<std::uint32_t> slot_for_new();
   std::uint32_t take_oldest_over();
   void sort_over();
@@ -117,12 +131,38 @@ class Tasks {
     return next == 0 ? 1 : next;  // 0 is no generation: a TaskId is never 0
   }
   void set_state_counts(TaskState from, TaskState to);
-  /// `now` matters to ticks only.
-  void schedule(const SchedulerEvent& event, std::uint64_t now = 0);
+  void schedule(const scheduling::Event& event, std::uint64_t now = now_ns()) {
+    scheduler_.step(event, now, actions_);
+  }
+  scheduling::TaskSpec spec_of(std::uint32_t slot) const;
+  /// What it depends on, with the states that the records say.
+  std::vector<scheduling::Dependency> dependencies_of(std::uint32_t slot);
+  /// A live task that the scheduler does not know yet: just accepted or adopted.
+  void tell_scheduler(std::uint32_t slot);
+  void release_task(TaskId id);
+  /// The payload's and those of the results it depends on.
+  template <class F>
+  void for_each_token_read(std::uint32_t slot, F&& f);
+  void show_what_it_reads(Peer& agent, std::uint32_t slot);
+  void dependency_failed(const scheduling::Action& action);
+  /// Ends a task that no agent answers for any more, if it is live.
+  void end_unfinished(TaskId id, TaskState end, std::string_view why = {});
+  /// Its agent answered that it failed: is it tried again, and when? Nothing = no.
+  std::optional<std::uint64_t> next_attempt_ns(std::uint32_t slot);
+  /// The task is over: what only it depended on need not stay any longer.
+  void dependencies_unnamed(std::uint32_t slot);
+  /// Its result lies in a region and live tasks depend on it: its client gets it when they are
+  /// over.
+  bool is_withheld(std::uint32_t slot) const;
+  /// Terminal and told: its record may be used again unless live tasks depend on it.
+  void over(std::uint32_t slot);
+  TaskId id_of(std::uint32_t slot) const {
+    return make_task_id(slot, word_of(records_[slot]).generation());
+  }
   void wake_waiters(std::uint32_t slot);
   void run_actions();
   void dispatch(TaskId id, PartyId agent);
-  void make_ready(std::uint32_t slot);
+  void make_ready(std::uint32_t slot, std::uint64_t now = now_ns());
   void ended(std::uint32_t slot, TaskState before);
   void notify(std::uint32_t slot);
   bool client_waits(const TaskRecord& record) const;
@@ -135,17 +175,17 @@ class Tasks {
   TaskOptionsRow* options_;
   TaskDependencies* dependencies_;
   std::uint32_t capacity_;
-  Scheduler scheduler_;
-  std::vector<SchedulerAction> actions_;
+  scheduling::Scheduler scheduler_;
+  std::vector<scheduling::Action> actions_;
   bool running_actions_ = false;
   std::vector<std::uint32_t> free_;
   std::deque<std::uint32_t> over_;  ///< terminal and notified, oldest first: what may be recycled
   /// Those that were so when we took over, none younger than any in over_: a heap, the oldest on
   /// top, because sorting thousands would stand between a supervisor's death and the next work.
   std::vector<std::pair<std::uint64_t, std::uint32_t>> over_before_;
+  std::vector<bool> is_in_over_;        ///< by slot: at most once in there
   std::vector<std::uint32_t> notices_;  ///< terminal, their client's ring was full
   std::array<std::vector<std::uint32_t>, agents_max> running_;
-  std::array<CapabilitySet, agents_max> capabilities_;
   std::array<std::uint32_t, task_states> by_state_{};
   std::bitset<parties_max> repeat_possible_;
   /// By client: the number that its ring's last message refuses, as a new supervisor finds it.
@@ -160,7 +200,15 @@ class Tasks {
   // A batch being looked at; kept for their memory.
   std::vector<std::uint64_t> batch_words_;
   std::vector<BatchEntry> batch_entries_;
-  std::vector<std::uint32_t> batch_slots_;
+  /// By entry and dependency: a TaskId, or the index of an entry of the same batch.
+  struct BatchNamed {
+    TaskId task = 0;
+    std::uint32_t entry = 0;  ///< where task is 0
+  };
+  std::vector<std::vector<BatchNamed>> batch_named_;
+  std::vector<scheduling::TaskSpec> batch_specs_;
+  std::vector<std::uint32_t> slots_;  ///< for a submission that is being accepted
+  std::unordered_map<CategoryId, std::uint32_t> coming_;
   std::unordered_map<std::uint32_t, std::uint32_t> pins_;
   struct Waiting {
     std::uint64_t id;
@@ -177,6 +225,10 @@ inline constexpr std::uint32_t submit_retry_hint_ms = 50;
 
 constexpr std::uint64_t client_key(PartyId client, Incarnation incarnation) {
   return (std::uint64_t{client} << 16) | incarnation;
+}
+
+constexpr TaskState end_by(CancelReason reason) {
+  return reason == CancelReason::timed_out ? TaskState::timed_out : TaskState::cancelled;
 }
 
 }  // namespace micro_swarm

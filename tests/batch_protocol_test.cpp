@@ -41,7 +41,7 @@ Written three() {
                                                  {BatchDependency::Kind::task, 8}};
   static const std::string payload = "inline";
   entry.data.priority = 1;
-  entry.data.flags = submit_keeps_result;
+  entry.data.flags = submit_detached;
   entry.data.timeout_ms = 5;
   entry.data.on_dependency_failure = static_cast<std::uint8_t>(OnDependencyFailure::skip);
   entry.dependencies = dependencies;

@@ -170,7 +170,6 @@ BOOST_AUTO_TEST_CASE(a_batch_is_one_message_with_everything_in_one_region) {
   options.category = "kind";
   options.idempotency_key = "key";
   options.retries = 3;
-  options.keep_result = true;
   submit(client);
   supervisor.next();
   std::vector<TaskRequest> requests;
@@ -198,7 +197,6 @@ BOOST_AUTO_TEST_CASE(a_batch_is_one_message_with_everything_in_one_region) {
   BOOST_CHECK_EQUAL(all.category, "kind");
   BOOST_CHECK_EQUAL(all.key, "key");
   BOOST_CHECK_EQUAL(all.data.retries, 3);
-  BOOST_CHECK_EQUAL(all.data.flags, submit_keeps_result);
   BOOST_REQUIRE_EQUAL(all.dependencies.size(), 3u);
   BOOST_CHECK_EQUAL(all.dependencies[0].value, 1u);
   BOOST_CHECK_EQUAL(all.dependencies[1].value, 4u);  // the batch's third has number 4

@@ -88,6 +88,12 @@ attempts_max = 255
 timeout_ms = 1000
 cancel_grace_ms = 0
 in_flight_per_agent = 16
+max_concurrent = 7
+[scheduler]
+strategy = "capability_based"
+fair_share = "off"
+when_full = "shed"
+aging_ms = 0
 [supervision]
 restart = "transient"
 intensity = 0
@@ -104,6 +110,11 @@ level = "debug"
   BOOST_TEST(config.tasks.queue_size == 16u);
   BOOST_TEST(config.tasks.attempts_max == 255u);
   BOOST_TEST(config.tasks.cancel_grace_ms == 0u);
+  BOOST_TEST(config.tasks.max_concurrent == 7u);
+  BOOST_TEST((config.scheduler.strategy == Strategy::capability_based));
+  BOOST_TEST((config.scheduler.fair_share == FairShare::off));
+  BOOST_TEST((config.scheduler.when_full == WhenFull::shed));
+  BOOST_TEST(config.scheduler.aging_ms == 0u);
   BOOST_TEST((config.supervision.restart == RestartPolicy::transient));
   BOOST_TEST(config.supervision.intensity == 0u);
   BOOST_TEST(config.wait.spin_us == 0u);
@@ -159,6 +170,19 @@ const std::vector<BadFile> bad_files{
     {"queue_size = 20", "/etc/swarm.toml:1: queue_size: unknown key here; it belongs into [tasks]"},
     {"[memory]\nzzzzzzzzzzzz = 1",
      "/etc/swarm.toml:2: memory.zzzzzzzzzzzz: unknown key; known here: pool_size, region_size"},
+    {"[scheduler]\nstrategy = \"fastest\"",
+     "/etc/swarm.toml:2: scheduler.strategy: \"fastest\" is unknown; allowed: round_robin, "
+     "least_loaded, load_balanced or capability_based"},
+    {"[[category]]\nweight = 2",
+     "/etc/swarm.toml:1: category.name: missing; each [[category]] needs a name"},
+    {"[[category]]\nname = \"a\"\nweigth = 2",
+     "/etc/swarm.toml:3: category.weigth: unknown key; did you mean \"weight\"?"},
+    {"[[category]]\nname = \"a\"\nweight = 0",
+     "/etc/swarm.toml:3: category.weight: 0 is out of range; allowed: 1 to 1000"},
+    {"[[category]]\nname = \"a\"\n[[category]]\nname = \"a\"",
+     "/etc/swarm.toml:3: category.name: \"a\" is used twice; names are unique"},
+    {"[category]\nname = \"a\"",
+     "/etc/swarm.toml:1: category: write each category as a table [[category]]"},
     {"[tasks]\nqueue_size = 15",
      "/etc/swarm.toml:2: tasks.queue_size: 15 is out of range; allowed: 16 to 1000000"},
     {"[tasks]\nqueue_size = -1",
@@ -350,11 +374,15 @@ BOOST_AUTO_TEST_CASE(that_cannot_be_read_say_so) {
 BOOST_AUTO_TEST_CASE(that_are_shown_load_to_the_same) {
   const auto config = parsed(
       "[memory]\npool_size = 1052672\nregion_size = 4096\n[swarm]\nname = \"x\"\nagents = 2\n"
-      "[supervision]\nrestart = \"temporary\"\n");
+      "[supervision]\nrestart = \"temporary\"\n[scheduler]\nstrategy = \"round_robin\"\n"
+      "[[category]]\nname = \"batch\"\nweight = 3\n[[category]]\nname = \"urgent\"\n");
+  BOOST_REQUIRE(config.categories.size() == 2u);
+  BOOST_TEST(config.categories[0].weight == 3u);
   BOOST_TEST(to_toml(config).find("restart = \"temporary\"  # file\n") != std::string::npos);
   BOOST_TEST(to_toml(config).find("queue_size = 10000  # default\n") != std::string::npos);
   const auto again = parsed(to_toml(config));
   BOOST_TEST(to_json(again)["config"] == to_json(config)["config"]);
+  BOOST_TEST(to_json(again)["categories"] == to_json(config)["categories"]);
   BOOST_TEST(to_json(again)["agents"] == to_json(config)["agents"]);
 }
 

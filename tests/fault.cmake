@@ -22,7 +22,6 @@ ms_fault_test(kernel_6_1 SOURCES fault_kernel_6_1_test.cpp LIBS ms_ipc PkgConfig
 
 # ---- the decisions behind it, without a process ----
 find_package(rapidcheck REQUIRED)
-ms_test(NAME scheduler.choices SOURCES scheduler_test.cpp LIBS ms_supervisor rapidcheck)
 ms_test(NAME scheduler.order SOURCES scheduler_order_test.cpp LIBS ms_scheduling)
 ms_test(NAME scheduler.states SOURCES scheduler_states_test.cpp LIBS ms_scheduling)
 ms_test(NAME scheduler.model SOURCES scheduler_model.cpp scheduler_model_test.cpp

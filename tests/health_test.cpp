@@ -3,6 +3,8 @@
 
 #include "supervisor/health.hpp"
 
+#include <unistd.h>
+
 #include <boost/test/unit_test.hpp>
 #include <string>
 #include <string_view>
@@ -22,6 +24,40 @@ HealthView busy_since(std::uint64_t still_ms) {
   view.progress_seen = 7;
   view.progress_at_ns = now - still_ms * ns_per_ms;
   return view;
+}
+
+BOOST_AUTO_TEST_CASE(a_grace_is_time_in_which_the_agent_could_run) {
+  constexpr std::uint64_t grace = 2'000 * ns_per_ms;
+  const auto at = [](std::uint64_t ms) { return now + ms * ns_per_ms; };
+  CancelGrace idle;  // or it sleeps, or was stopped: it never stands in line
+  idle.begin(now, grace, 7);
+  BOOST_TEST(!idle.is_over(at(1'999), 0, 7));
+  BOOST_TEST(idle.is_over(at(2'000), 0, 7));
+
+  CancelGrace starved;
+  starved.begin(now, grace, 7);
+  BOOST_TEST(!starved.is_over(at(2'000), 0, 7 + 1'500 * ns_per_ms));
+  BOOST_TEST(!starved.is_over(at(3'499), 0, 7 + 1'500 * ns_per_ms));
+  BOOST_TEST(starved.is_over(at(3'500), 0, 7 + 1'500 * ns_per_ms));
+
+  CancelGrace late;  // we are
+  late.begin(now, grace, 7);
+  BOOST_TEST(!late.is_over(at(5'000), 4'000 * ns_per_ms, 7));
+  BOOST_TEST(late.is_over(at(6'000), 0, 7));
+
+  CancelGrace hog;  // its own threads starve its first one
+  hog.begin(now, grace, 7);
+  BOOST_TEST(!hog.is_over(at(19'999), 0, 7 + 19'999 * ns_per_ms));
+  BOOST_TEST(hog.is_over(at(20'000), 0, 7 + 20'000 * ns_per_ms));
+
+  CancelGrace unknown;
+  unknown.begin(now, grace, std::nullopt);
+  BOOST_TEST(unknown.is_over(at(2'000), 0, std::nullopt));
+}
+
+BOOST_AUTO_TEST_CASE(the_kernel_says_how_long_a_process_waited_for_a_cpu) {
+  BOOST_TEST(run_delay_ns(::getpid()).has_value());
+  BOOST_TEST(!run_delay_ns(0).has_value());
 }
 
 BOOST_AUTO_TEST_CASE(who_gets_on_is_left_alone) {

@@ -332,9 +332,15 @@ BOOST_AUTO_TEST_CASE(what_is_wrong_is_refused_before_anything_runs) {
   auto mesh = place.builder().topology(Topology::mesh).build();
   BOOST_TEST((code_of(mesh) == ErrorCode::config));
   BOOST_TEST(mesh.error().message.starts_with("swarm.topology: "), mesh.error().message);
+  TasksConfig tasks;
+  tasks.queue_size = 1;
+  BOOST_TEST((code_of(place.builder().tasks_config(tasks).build()) == ErrorCode::config));
   SchedulerConfig scheduling;
-  scheduling.queue_size = 1;
+  scheduling.deadline_slack_ms = 4'000'000'000;
   BOOST_TEST((code_of(place.builder().scheduler_config(scheduling).build()) == ErrorCode::config));
+  CategorySpec category;
+  category.name = "Not a name";
+  BOOST_TEST((code_of(place.builder().category(category).build()) == ErrorCode::config));
   MemoryConfig memory;
   memory.region_size = 5000;
   BOOST_TEST((code_of(place.builder().memory_config(memory).build()) == ErrorCode::config));

@@ -62,13 +62,13 @@ const std::vector<Met> events{
      [](Case& c) {
        return c.step(TaskDelayed{task(1), plain_spec, 700});
      },
-     {Reason::backoff, Reason::dependencies, Reason::backoff, Reason::handing_over, no_agent,
+     {Reason::backoff, Reason::dependencies, Reason::backoff, Reason::backoff, no_agent,
       Reason::running}},
     {"TaskAdopted",
      [](Case& c) {
        return c.step(TaskAdopted{task(1), plain_spec, 3});
      },
-     {Reason::running, Reason::dependencies, Reason::backoff, Reason::handing_over, no_agent,
+     {Reason::running, Reason::dependencies, Reason::backoff, Reason::running, no_agent,
       Reason::running}},
     {"AttemptFailed with a retry left",
      [](Case& c) {

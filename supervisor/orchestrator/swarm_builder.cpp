@@ -20,6 +20,16 @@ SwarmBuilder& SwarmBuilder::topology(Topology topology) {
 }
 
 SwarmBuilder& SwarmBuilder::scheduler_config(const SchedulerConfig& config) {
+  plan_.config.scheduler = config;
+  return *this;
+}
+
+SwarmBuilder& SwarmBuilder::category(CategorySpec category) {
+  plan_.config.categories.push_back(std::move(category));
+  return *this;
+}
+
+SwarmBuilder& SwarmBuilder::tasks_config(const TasksConfig& config) {
   plan_.config.tasks = config;
   return *this;
 }

@@ -10,7 +10,6 @@
 
 namespace micro_swarm {
 
-using SchedulerConfig = TasksConfig;
 using FaultToleranceConfig = SupervisionConfig;
 
 struct MonitoringConfig {
@@ -28,7 +27,12 @@ class SwarmBuilder {
   /// How many agents may be registered; 256 unless told otherwise.
   SwarmBuilder& max_agents(std::uint32_t count);
   SwarmBuilder& topology(Topology topology);
+  /// Order, strategy, limits, and what becomes of what does not fit.
   SwarmBuilder& scheduler_config(const SchedulerConfig& config);
+  /// A kind of work that tasks may name, with its share and limits; may be called for each.
+  SwarmBuilder& category(CategorySpec category);
+  /// Size of the queue, attempts, timeouts.
+  SwarmBuilder& tasks_config(const TasksConfig& config);
   SwarmBuilder& memory_config(const MemoryConfig& config);
   SwarmBuilder& fault_tolerance(const FaultToleranceConfig& config);
   SwarmBuilder& monitoring(MonitoringConfig config);

@@ -46,7 +46,7 @@ constexpr std::uint64_t retry_min_ms = 50;
 constexpr std::uint64_t retry_max_ms = 10'000;
 }  // namespace
 
-Admission Scheduler::admit(const TaskSpec& spec, bool has_room) const {
+Admission Scheduler::admit(const TaskSpec& spec, bool has_room, Coming coming) const {
   using Verdict = Admission::Verdict;
   if (spec.category >= settings_.categories.size())
     return {Verdict::refuse, Refusal::unknown_category, 0, 0};
@@ -62,9 +62,10 @@ Admission Scheduler::admit(const TaskSpec& spec, bool has_room) const {
   Refusal full = Refusal::none;
   const std::uint32_t category_max = settings_.categories[spec.category].queued_max;
   if (settings_.client_queued_max != 0 &&
-      flows_.usage_of(spec.client).queued() >= settings_.client_queued_max)
+      flows_.usage_of(spec.client).queued() + coming.of_client >= settings_.client_queued_max)
     full = Refusal::client_quota;
-  else if (category_max != 0 && flows_.usage_of_category(spec.category).queued() >= category_max)
+  else if (category_max != 0 &&
+           flows_.usage_of_category(spec.category).queued() + coming.of_category >= category_max)
     full = Refusal::category_quota;
   else if (!has_room)
     full = Refusal::queue_full;

@@ -122,7 +122,9 @@ void Scheduler::on(const TaskWaiting& e) {
 
 void Scheduler::on(const TaskDelayed& e) {
   Node* node = track(e.task, e.spec);
-  if (node == nullptr || node->state != Node::State::none) return;
+  // `released`: as in TaskAdopted.
+  if (node == nullptr || (node->state != Node::State::none && node->state != Node::State::released))
+    return;
   node->state = Node::State::delayed;
   node->not_before_ns = e.not_before_ns;
   timers_.set(*node);
@@ -138,7 +140,9 @@ void Scheduler::on(const TaskReady& e) {
 
 void Scheduler::on(const TaskAdopted& e) {
   Node* node = track(e.task, e.spec);
-  if (node == nullptr || node->state != Node::State::none) return;
+  // `released`: its dependencies were told first (TaskWaiting), and had all ended.
+  if (node == nullptr || (node->state != Node::State::none && node->state != Node::State::released))
+    return;
   dispatch(*node, e.agent);
 }
 

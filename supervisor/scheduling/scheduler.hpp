@@ -49,7 +49,7 @@ class Scheduler {
   void step(const Event& event, std::uint64_t now_ns, std::vector<Action>& actions);
 
   /// May a new task come in? `has_room` = a record is free for it. Changes nothing.
-  Admission admit(const TaskSpec& spec, bool has_room) const;
+  Admission admit(const TaskSpec& spec, bool has_room, Coming coming = {}) const;
 
   /// When `Tick` is needed next; max = never.
   std::uint64_t next_due_ns() const { return timers_.next_due_ns(); }

@@ -8,15 +8,12 @@
 #include <unordered_map>
 #include <vector>
 
+#include "common/dependency_cycle.hpp"
 #include "supervisor/scheduling/types.hpp"
 
 namespace micro_swarm::scheduling {
 
-/// `dependencies[i]` are the indexes that i depends on (each below the size; one may be there
-/// twice). Returns the members of one cycle, each depending on the next and the last on the first,
-/// or nothing. Linear; no recursion, so a chain may be as long as a batch.
-std::optional<std::vector<std::uint32_t>> find_cycle(
-    std::span<const std::vector<std::uint32_t>> dependencies);
+using micro_swarm::find_cycle;
 
 class TaskGraph {
  public:

@@ -9,6 +9,7 @@
 #include <variant>
 #include <vector>
 
+#include "common/agent_set.hpp"
 #include "common/ids.hpp"
 #include "common/scheduling_options.hpp"
 #include "shm/supervisor_data.hpp"
@@ -17,7 +18,6 @@
 namespace micro_swarm {
 
 using CapabilitySet = std::bitset<capabilities_max>;
-using AgentSet = std::bitset<agents_max>;
 
 /// Row of the configured categories; 0 = the one of tasks that name none.
 using CategoryId = std::uint16_t;
@@ -186,6 +186,12 @@ enum class Refusal : std::uint8_t {
   unknown_category,  ///< never
   too_large,         ///< asks for more than there is, ever
   too_many_demands,  ///< too many different {capability, version, cpu_slots} wait at once
+};
+
+/// What comes in together with a task and before it: of its client, of its category.
+struct Coming {
+  std::uint32_t of_client = 0;
+  std::uint32_t of_category = 0;
 };
 
 struct Admission {

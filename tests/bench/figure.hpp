@@ -55,6 +55,7 @@ Group ring_group();
 Group task_group();
 Group memory_group();
 Group recovery_group();
+Group scheduler_group();
 Group idle_group();
 Group journal_group();
 

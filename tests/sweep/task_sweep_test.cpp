@@ -84,6 +84,45 @@ std::vector<TaskScenario> task_scenarios() {
          w.submit_batch(2, {{true}});
        },
        serve},
+      {"accept a batch with dependencies, also forward",
+       [](TaskWorld& w) {
+         w.submit_batch(1, {{false, known_capability, {3}}, {true, known_capability, {1, 3}}, {}});
+       },
+       serve},
+      {"complete what others wait for, inline",
+       [](TaskWorld& w) {
+         w.submit_batch(1, {{}, {false, known_capability, {1}}, {false, known_capability, {1, 2}}});
+         run_by_agent(w);
+       },
+       serve},
+      {"complete what others wait for, in a region",
+       [](TaskWorld& w) {
+         w.submit_batch(1, {{true}, {true, known_capability, {1}}});
+         run_by_agent(w);
+       },
+       serve},
+      {"complete what reads a withheld result",
+       [](TaskWorld& w) {
+         w.submit_batch(1, {{true}, {true, known_capability, {1}}});
+         run_by_agent(w);
+         run_by_agent(w);
+       },
+       serve},
+      {"fail what others wait for",
+       [](TaskWorld& w) {
+         w.seen.to_fail = {1};
+         w.seen.to_be_doomed = {2, 3};
+         w.submit_batch(1, {{}, {false, known_capability, {1}}, {true, known_capability, {2}}});
+         run_by_agent(w);
+       },
+       serve},
+      {"try again what failed",
+       [](TaskWorld& w) {
+         w.seen.to_fail_once = {1, 2};
+         w.submit_batch(1, {{true, known_capability, {}, 1}, {false, known_capability, {1}, 2}});
+         run_by_agent(w);
+       },
+       serve},
       {"relay the release of a result",
        [](TaskWorld& w) {
          w.submit(1, true);

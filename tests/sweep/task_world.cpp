@@ -84,6 +84,7 @@ bool Brain::serve() {
   bool blocked = false;
   if (tasks_->has_retry()) tasks_->retry();
   if (tokens_->has_pending()) tokens_->retry();
+  tasks_->tick(now_ns());
   const std::uint32_t from_client = succession_->drain(client(), 64, blocked);
   const std::uint32_t from_agent = succession_->drain(agent(), 64, blocked);
   return from_client + from_agent != 0;
@@ -164,6 +165,7 @@ void TaskWorld::submit_batch(std::uint64_t first, const std::vector<BatchTask>& 
     return task.capability == unknown_capability;
   });
   std::vector<std::byte> bytes(sizeof(BatchHeader));
+  std::vector<BatchDependency> dependencies;
   for (std::size_t i = 0; i < tasks.size(); ++i) {
     const std::uint64_t number = first + i;
     seen.submitted.push_back(number);
@@ -177,6 +179,11 @@ void TaskWorld::submit_batch(std::uint64_t first, const std::vector<BatchTask>& 
     } else {
       entry.inline_payload = std::as_bytes(std::span(&number, 1));
     }
+    dependencies.clear();
+    for (const std::uint64_t named : tasks[i].depends_on)
+      dependencies.push_back({BatchDependency::Kind::number, named});
+    entry.dependencies = dependencies;
+    entry.data.retries = tasks[i].retries;
     append_entry(bytes, entry);
   }
   BatchHeader header;
@@ -226,9 +233,13 @@ bool TaskWorld::client_works() {
       continue;
     }
     ++seen.results[number];
-    const bool right = ResultWord{body.inline_data[1]}.state() == TaskState::done &&
-                       (token ? number_of(token) == number && body.region_bytes == payload_bytes
-                              : body.inline_data[2] == 2 * number);
+    const TaskState expected = contains(seen.to_fail, number) || contains(seen.to_be_doomed, number)
+                                   ? TaskState::failed
+                                   : TaskState::done;
+    const bool right =
+        ResultWord{body.inline_data[1]}.state() == expected &&
+        (token ? number_of(token) == number && body.region_bytes == payload_bytes
+               : contains(seen.to_be_doomed, number) || body.inline_data[2] == 2 * number);
     if (!right) ++seen.wrong[number];
     if (!token) {
       ring.advance();
@@ -255,13 +266,16 @@ bool TaskWorld::agent_works() {
     std::uint64_t number = dispatch.inline_data[2];
     if (lent) number = number != 0 ? number / payload_offset(1) : number_of(lent);
     ++seen.executions[number];
+    if (!inputs_are_there(dispatch.inline_data[0])) ++seen.wrong[number];
     SlotBody answer;
     answer.kind = static_cast<std::uint16_t>(MessageKind::complete);
     answer.inline_data[0] = dispatch.inline_data[0];
     const AttemptWord attempt{dispatch.inline_data[1]};
+    const bool fails = contains(seen.to_fail, number) ||
+                       (attempt.attempt() == 1 && contains(seen.to_fail_once, number));
     answer.inline_data[1] =
         AttemptWord::make(attempt.incarnation(), attempt.capability(), attempt.attempt(),
-                          static_cast<std::uint8_t>(Outcome::done))
+                          static_cast<std::uint8_t>(fails ? Outcome::failed : Outcome::done))
             .word;
     RingWriter out = writer(agent_, agent_party, Lane::data);
     if (lent) {
@@ -282,6 +296,21 @@ bool TaskWorld::agent_works() {
     ring.advance();
   }
   return moved;
+}
+
+bool TaskWorld::inputs_are_there(TaskId task) const {
+  const SegmentView s = supervisor_.view();
+  const std::uint32_t slot = task_slot(task);
+  if (s.records()[slot].request.has_options == 0) return true;
+  for (std::uint32_t i = 0; i < s.task_options()[slot].dependency_count; ++i) {
+    const TaskId id = s.task_dependencies()[slot].ids[i];
+    const TaskRecord& input = s.records()[task_slot(id)];
+    const Token token{input.result_token};
+    if (word_of(input).generation() != task_generation(id) || !is_terminal(word_of(input).state()))
+      return false;
+    if (token && !RegionWord{load(agent_.view().region(token.region()))}.names(token)) return false;
+  }
+  return true;
 }
 
 std::string TaskWorld::run_to_quiet(Brain& supervisor) {
@@ -309,7 +338,11 @@ std::string TaskWorld::check() const {
       if (count(seen.executions) != 0) return which + " was refused and executed";
       continue;
     }
-    if (count(seen.executions) != 1)
+    if (contains(seen.to_be_doomed, number)) {
+      if (count(seen.executions) != 0) return which + " was run although what it needs failed";
+      continue;
+    }
+    if (count(seen.executions) != (contains(seen.to_fail_once, number) ? 2 : 1))
       return which + " was executed " + std::to_string(count(seen.executions)) +
              " times although no agent died";
   }

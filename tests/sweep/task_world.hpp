@@ -63,6 +63,8 @@ class TaskWorld {
   struct BatchTask {
     bool with_region = false;
     std::uint16_t capability = known_capability;
+    std::vector<std::uint64_t> depends_on = {};  ///< numbers
+    std::uint16_t retries = 0;
   };
   void submit_batch(std::uint64_t first, const std::vector<BatchTask>& tasks);
   /// Reads results and releases their tokens; collects tokens that come home.
@@ -87,6 +89,8 @@ class TaskWorld {
   void release_to_supervisor(const Segment& from, PartyId party, Token token);
   bool collect(const Segment& owner, PartyId party);
   std::string check() const;
+  /// The results that the task depends on are there for its agent to read.
+  bool inputs_are_there(TaskId task) const;
 
   Config config_;
   Segment supervisor_;
@@ -103,6 +107,9 @@ class TaskWorld {
     std::map<std::uint64_t, int> wrong;       ///< results that are not the payload's answer
     std::vector<std::uint64_t> submitted;
     std::vector<std::uint64_t> to_be_refused;
+    std::vector<std::uint64_t> to_fail;       ///< the agent says so
+    std::vector<std::uint64_t> to_fail_once;  ///< the agent says so of the first attempt
+    std::vector<std::uint64_t> to_be_doomed;  ///< never run: what they depend on fails
   };
   mutable Seen seen;
 };
