@@ -49,12 +49,9 @@ Result<AgentSpec> check_agent(const Config& config, AgentSpec spec) {
 }
 
 nlohmann::json agent_to_json(const AgentSpec& spec) {
-  nlohmann::json object{{"name", spec.name},
-                        {"kind", std::string(name_of(spec.kind))},
-                        {"count", spec.count},
-                        {"capabilities", spec.capabilities},
-                        {"version", spec.version},
-                        {"weight", spec.weight}};
+  nlohmann::json object{{"name", spec.name},       {"kind", std::string(name_of(spec.kind))},
+                        {"count", spec.count},     {"capabilities", spec.capabilities},
+                        {"version", spec.version}, {"weight", spec.weight}};
   if (!spec.model.empty()) object["model"] = spec.model.string();
   if (!spec.command.empty()) object["command"] = spec.command;
   if (!spec.environment.empty()) object["environment"] = spec.environment;

@@ -60,7 +60,8 @@ std::string_view text_of(SubmitRefusal reason) {
     case SubmitRefusal::category_quota:
       return "too many tasks of this category wait (its queued_max)";
     case SubmitRefusal::too_many_demands:
-      return "tasks with too many different demands on agents (capability, version, cpu slots) wait";
+      return "tasks with too many different demands on agents (capability, version, cpu slots) "
+             "wait";
     case SubmitRefusal::unknown_category:
       return "the swarm's configuration has no such [[category]]";
     case SubmitRefusal::unknown_dependency:
