@@ -125,6 +125,23 @@ int main(int argc, char** argv) {
   submit(TaskBuilder().requires_capability("echo").payload(std::move(region)),
          {"a large echo", std::string(100'000, 'x')});
 
+  // A graph: the last task reads what the two before it made, wherever they ran.
+  std::vector<Task> graph;
+  graph.push_back(must(TaskBuilder().requires_capability("echo").payload("to").build(), "task"));
+  graph.push_back(must(TaskBuilder().requires_capability("echo").payload("geth").build(), "task"));
+  graph.push_back(must(TaskBuilder()
+                           .requires_capability("concat")
+                           .payload("er")
+                           .depends_on_entry(0)
+                           .depends_on_entry(1)
+                           .retries(2)
+                           .build(),
+                       "task"));
+  const SubmissionId first = must(swarm.submit_tasks(graph), "submit a graph");
+  expected.emplace(first, Expected{"one end of a graph", "to"});
+  expected.emplace(first + 1, Expected{"another", "geth"});
+  expected.emplace(first + 2, Expected{"what depends on both", "together"});
+
   int wrong = 0;
   for (const auto& [id, wanted] : expected) {
     auto result = must(swarm.wait_task_result(id, patience_ms), "result");

@@ -29,6 +29,22 @@ Error not_initialized() {
   return Error{ErrorCode::usage, "the swarm was not started: call initialize() first", 0};
 }
 
+/// Takes the region; points into `task` for the rest.
+TaskRequest request_of(Task& task) {
+  TaskRequest request;
+  request.capability = task.capability;
+  request.priority = task.priority;
+  request.payload = task.payload;
+  request.region = std::move(task.region);
+  request.timeout_ms = task.timeout_ms;
+  if (task.options) {
+    task.options->category = task.category;
+    task.options->idempotency_key = task.idempotency_key;
+    request.options = &*task.options;
+  }
+  return request;
+}
+
 }  // namespace
 
 class SwarmOrchestrator::Impl {
@@ -93,12 +109,7 @@ class SwarmOrchestrator::Impl {
 
   Result<SubmissionId> submit(Task& task, std::uint32_t timeout_ms) {
     if (!client_) return not_initialized();
-    TaskRequest request;
-    request.capability = task.capability;
-    request.priority = task.priority;
-    request.payload = task.payload;
-    request.region = std::move(task.region);
-    request.timeout_ms = task.timeout_ms;
+    TaskRequest request = request_of(task);
     auto number = client_->submit(std::move(request), timeout_ms);
     if (!number) {
       task.region = std::move(request.region);
@@ -107,6 +118,22 @@ class SwarmOrchestrator::Impl {
     open_.insert(*number);
     task = {};
     return *number;
+  }
+
+  Result<SubmissionId> submit(std::span<Task> tasks, std::uint32_t timeout_ms) {
+    if (!client_) return not_initialized();
+    std::vector<TaskRequest> requests;
+    requests.reserve(tasks.size());
+    for (Task& task : tasks) requests.push_back(request_of(task));
+    auto batch = client_->submit_batch(requests, timeout_ms);
+    if (!batch) {
+      for (std::size_t i = 0; i < tasks.size(); ++i)
+        tasks[i].region = std::move(requests[i].region);
+      return why(batch.error());
+    }
+    for (std::size_t i = 0; i < tasks.size(); ++i) open_.insert(batch->first_number + i);
+    for (Task& task : tasks) task = {};
+    return batch->first_number;
   }
 
   Result<Region> allocate(std::size_t size_bytes, std::uint32_t timeout_ms) {
@@ -279,6 +306,10 @@ bool SwarmOrchestrator::is_running() const noexcept { return impl_->is_running()
 
 Result<SubmissionId> SwarmOrchestrator::submit_task(Task&& task, std::uint32_t timeout_ms) {
   return impl_->submit(task, timeout_ms);
+}
+Result<SubmissionId> SwarmOrchestrator::submit_tasks(std::span<Task> tasks,
+                                                     std::uint32_t timeout_ms) {
+  return impl_->submit(tasks, timeout_ms);
 }
 Result<Region> SwarmOrchestrator::allocate(std::size_t size_bytes, std::uint32_t timeout_ms) {
   return impl_->allocate(size_bytes, timeout_ms);

@@ -18,6 +18,7 @@
 #include <memory>
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -30,9 +31,6 @@
 #include "supervisor/orchestrator/task_builder.hpp"
 
 namespace micro_swarm {
-
-/// A submission of this orchestrator; counted from 1.
-using SubmissionId = std::uint64_t;
 
 class SwarmOrchestrator {
  public:
@@ -65,6 +63,10 @@ class SwarmOrchestrator {
   /// error, `task` stays as it was. Errors: not_found (no agent kind has the capability), refused,
   /// too_large, timed_out, not_running, or the error the swarm ended of; usage (not initialized).
   Result<SubmissionId> submit_task(Task&& task, std::uint32_t timeout_ms = 10'000);
+  /// Hands in all of `tasks` at once: all are accepted, or each has a result that says why not.
+  /// Returns the first's id; the others follow one by one. Payloads as bytes only, unless it is one
+  /// task. Errors: as submit_task(); usage (a ring of dependencies, naming its members).
+  Result<SubmissionId> submit_tasks(std::span<Task> tasks, std::uint32_t timeout_ms = 10'000);
   /// Memory for a payload that submit_task() hands over without copying it.
   Result<Region> allocate(std::size_t size_bytes, std::uint32_t timeout_ms = 10'000);
   /// Takes in what has arrived, and never waits. Returns how many submissions ended. Error: refused
