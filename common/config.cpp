@@ -64,6 +64,14 @@ std::string_view name_of(FairShare value) {
   return "?";
 }
 
+std::string_view name_of(WhenClientDies value) {
+  switch (value) {
+    case WhenClientDies::keep: return "keep";
+    case WhenClientDies::cancel: return "cancel";
+  }
+  return "?";
+}
+
 std::string_view name_of(WhenFull value) {
   switch (value) {
     case WhenFull::reject: return "reject";

@@ -73,6 +73,7 @@ struct TasksConfig {
   std::uint32_t cancel_grace_ms = 2'000;
   std::uint32_t in_flight_per_agent = 4;
   std::uint32_t max_concurrent = 0;  ///< in flight in the whole swarm; 0 = no limit
+  WhenClientDies when_client_dies = WhenClientDies::keep;
 };
 
 struct SchedulerConfig {

@@ -65,6 +65,10 @@ struct Words<WhenFull> {
   static constexpr std::array values{WhenFull::reject, WhenFull::block, WhenFull::shed};
 };
 template <>
+struct Words<WhenClientDies> {
+  static constexpr std::array values{WhenClientDies::keep, WhenClientDies::cancel};
+};
+template <>
 struct Words<AgentKind> {
   static constexpr std::array values{AgentKind::generic, AgentKind::neural, AgentKind::external};
 };
@@ -92,6 +96,7 @@ void visit_settings(AConfig& c, Visitor&& v) {
   v("tasks", "cancel_grace_ms", c.tasks.cancel_grace_ms, Range{0, 600'000});
   v("tasks", "in_flight_per_agent", c.tasks.in_flight_per_agent, Range{1, 16});
   v("tasks", "max_concurrent", c.tasks.max_concurrent, Range{0, 1'000'000});
+  v("tasks", "when_client_dies", c.tasks.when_client_dies, Choice{});
 
   auto& q = c.scheduler;
   v("scheduler", "strategy", q.strategy, Choice{});

@@ -25,8 +25,15 @@ enum class WhenFull : std::uint8_t {
   shed     ///< a waiting task of a lower class is ended in its stead, else refused
 };
 
+/// What becomes of the tasks of a client that is gone, unless they are detached.
+enum class WhenClientDies : std::uint8_t {
+  keep,   ///< they run, and their results stay with the swarm while there is room
+  cancel  ///< they are cancelled
+};
+
 std::string_view name_of(Strategy value);
 std::string_view name_of(FairShare value);
 std::string_view name_of(WhenFull value);
+std::string_view name_of(WhenClientDies value);
 
 }  // namespace micro_swarm

@@ -205,7 +205,7 @@ void Agents::born(Peer& agent, UniqueFd pidfd) {
 void Agents::died(Peer& agent) {
   if (agent.dead) return;
   agent.dead = true;
-  c_.count(Counter::agents_died);
+  if (!stopping_) c_.count(Counter::agents_died);  // else it was asked to
   tasks_.agent_resting(agent);
   std::erase(templates_[c_.row(agent.id).kind].waiting, agent.id);
   pending_spawns_[agent.id] = {};

@@ -372,7 +372,21 @@ void Tasks::notify(std::uint32_t slot) {
   over(slot);
 }
 
+void Tasks::cancel_ownerless() {
+  if (c_.config.tasks.when_client_dies != WhenClientDies::cancel) return;
+  for (std::uint32_t slot = 0; slot < capacity_; ++slot) {
+    const TaskRecord& record = records_[slot];
+    const TaskState state = word_of(record).state();
+    if (state != TaskState::free && !is_terminal(state) && record.request.is_detached == 0 &&
+        !client_waits(record))
+      cancel(id_of(slot), CancelReason::asked);
+  }
+  run_actions();
+}
+
 void Tasks::client_gone(Peer& client) {
+  cancel_ownerless();
+
   std::erase_if(notices_, [&](std::uint32_t slot) {
     if (records_[slot].request.client != client.id || client_waits(records_[slot])) return false;
     records_[slot].notified = 1;
@@ -525,6 +539,7 @@ void Tasks::adopt() {
   for (const auto& [at, slot] : ready) tell_scheduler(slot);
   for (const std::uint32_t slot : running) tell_scheduler(slot);
   run_actions();
+  cancel_ownerless();  // its predecessor may have died over it
 }
 
 void Tasks::client_adopted(Peer& client) {

@@ -166,6 +166,8 @@ class Tasks {
   void ended(std::uint32_t slot, TaskState before);
   void notify(std::uint32_t slot);
   bool client_waits(const TaskRecord& record) const;
+  /// Those whose client is gone, if that is what the configuration wants.
+  void cancel_ownerless();
   void timed_out(TaskId id);
 
   SupervisorContext& c_;

@@ -122,6 +122,29 @@ BOOST_AUTO_TEST_CASE(a_client_killed_with_all_in_flight_loses_nothing_of_others)
   swarm.finish();
 }
 
+BOOST_AUTO_TEST_CASE(tasks_of_a_dead_client_are_cancelled_where_that_is_wanted) {
+  FaultSwarm swarm(R"(
+[swarm]
+agents = 1
+[tasks]
+in_flight_per_agent = 1
+when_client_dies = "cancel"
+)");
+  BOOST_REQUIRE(swarm.wait_for_live(1));
+  TaskClient client(swarm);
+  const auto first = client.submit("sleep", "60000");
+  const TaskId first_id = client.id_of(first);
+  swarm.require_in_hand(0, first_id);
+  DoomedClient doomed(10, 1'000, false);
+  BOOST_REQUIRE(swarm.wait_until([](const auto& s) { return s.at("tasks").at("ready") == 10; }));
+  doomed.kill();
+  BOOST_TEST(swarm.wait_until([](const auto& s) { return s.at("tasks").at("cancelled") == 10; }));
+  BOOST_TEST(swarm.status().at("tasks").at("running") == 1);  // the living one's
+  BOOST_TEST(swarm.cancel(first_id) == "asked");
+  BOOST_TEST((client.result_of(first).state() == TaskState::cancelled));
+  swarm.finish();
+}
+
 BOOST_AUTO_TEST_CASE(results_nobody_fetches_give_way_when_the_pool_is_full) {
   FaultSwarm swarm(R"(
 [swarm]
