@@ -11,6 +11,7 @@
 #include "common/clock.hpp"
 #include "common/size_text.hpp"
 #include "ipc/client.hpp"
+#include "supervisor/cli/task_batch.hpp"
 #include "supervisor/cli/task_result.hpp"
 #include "supervisor/tasks.hpp"
 
@@ -32,6 +33,30 @@ struct Options {
   std::uint32_t timeout_ms = 0;
   bool wait = false;
   std::string output;
+  std::uint32_t deadline_ms = 0;
+  std::uint32_t retries = 0;
+  std::uint32_t retry_backoff_ms = 0;
+  std::uint32_t min_version = 0;
+  std::string category;
+  std::vector<TaskId> after;
+  OnDependencyFailure on_dependency_failure = OnDependencyFailure::fail;
+  std::optional<BatchOptions> batch;
+
+  bool has_task_options() const {
+    return deadline_ms != 0 || retries != 0 || retry_backoff_ms != 0 || min_version != 0 ||
+           !category.empty() || !after.empty();
+  }
+  TaskOptions task_options() const {
+    TaskOptions options;
+    for (const TaskId id : after) options.depends_on.push_back(TaskDependency::task(id));
+    options.on_dependency_failure = on_dependency_failure;
+    options.category = category;
+    options.deadline_ms = deadline_ms;
+    options.retries = static_cast<std::uint16_t>(retries);
+    options.retry_backoff_ms = retry_backoff_ms;
+    options.min_version = static_cast<std::uint16_t>(min_version);
+    return options;
+  }
 };
 
 struct Payload {
@@ -42,13 +67,9 @@ struct Payload {
 Result<std::uint64_t> pool_bytes(const Cli& shared) {
   auto client = ControlClient::connect(shared.name);
   if (!client) return client.error();
-  const auto answer = ask(*client, {{"verb", "status"}});
-  if (!answer) return answer.error();
-  const auto* memory = answer->object.contains("memory") ? &answer->object["memory"] : nullptr;
-  if (memory == nullptr || !memory->is_object() || !memory->contains("pool_bytes") ||
-      !(*memory)["pool_bytes"].is_number_unsigned())
-    return Error{ErrorCode::protocol, "the swarm's status does not say how large its pool is"};
-  return (*memory)["pool_bytes"].get<std::uint64_t>();
+  const auto size = swarm_size(*client);
+  if (!size) return size.error();
+  return size->pool_bytes;
 }
 
 /// A file straight into the memory it is handed over in.
@@ -109,16 +130,10 @@ Result<Payload> read_payload(const Cli& shared, Client& client, const Options& c
 }
 
 Error refusal_of(const TaskResult& result) {
-  std::string text = "the swarm refused the task: ";
-  switch (*result.refusal()) {
-    case ErrorCode::not_found: text += "no agent has this capability"; break;
-    case ErrorCode::too_large: text += "its payload is too large"; break;
-    case ErrorCode::refused: text += "its queue is full, or it is stopping"; break;
-    default: text += name_of(*result.refusal());
-  }
+  std::string text = "the swarm refused the task: " + std::string(text_of(result.refusal_reason()));
   if (result.retry_after_ms() > 0)
     text += "; try again in " + std::to_string(result.retry_after_ms()) + " ms";
-  return Error{*result.refusal(), std::move(text)};
+  return Error{*result.refusal(), std::move(text), 0};
 }
 
 Result<int> print_end(const Cli& shared, const Options& chosen, const TaskResult& result) {
@@ -186,6 +201,8 @@ Result<int> submit(const Cli& shared, const Options& chosen) {
   request.is_detached = !chosen.wait;
   request.region = std::move(payload->region);
   request.payload = payload->bytes;
+  const TaskOptions options = chosen.task_options();
+  if (chosen.has_task_options()) request.options = &options;
   const auto number = client->submit(std::move(request));
   if (!number) return number.error();
   return chosen.wait ? wait_and_print(shared, chosen, *client) : print_id(shared, *client, *number);
@@ -198,27 +215,87 @@ void add_task_submit(CLI::App& task, Cli& shared) {
                                                                   {"high", Priority::high},
                                                                   {"normal", Priority::normal},
                                                                   {"low", Priority::low}};
+  static const std::map<std::string, OnDependencyFailure> policies_by_name{
+      {"fail", OnDependencyFailure::fail},
+      {"skip", OnDependencyFailure::skip},
+      {"run", OnDependencyFailure::run}};
   auto* verb = task.add_subcommand("submit",
                                    "Hand a task in; prints its id, or with --wait its "
-                                   "result and exits as `task wait` does");
+                                   "result and exits as `task wait` does. With --batch many of "
+                                   "them, and their ends as they come");
   const auto options = std::make_shared<Options>();
-  verb->add_option("capability", options->capability, "What is to be done")->required();
-  verb->add_option("--file", options->file, "The payload; - is standard input; default: none")
+  std::vector<CLI::Option*> of_one;
+  const auto add = [&](auto&&... arguments) {
+    of_one.push_back(verb->add_option(std::forward<decltype(arguments)>(arguments)...));
+    return of_one.back();
+  };
+  add("capability", options->capability, "What is to be done");
+  add("--file", options->file, "The payload; - is standard input; default: none")
       ->option_text("FILE");
-  verb->add_option("--priority", options->priority, "critical, high, normal or low")
+  add("--priority", options->priority, "critical, high, normal or low")
       ->transform(CLI::CheckedTransformer(priorities_by_name))
       ->option_text("PRIORITY");
-  verb->add_option("--timeout-ms", options->timeout_ms,
-                   "From acceptance to the end; 0 = the swarm's default")
+  add("--timeout-ms", options->timeout_ms, "From acceptance to the end; 0 = the swarm's default")
       ->check(CLI::Range(0, 86'400'000))
       ->option_text("N");
+  add("--deadline-ms", options->deadline_ms,
+      "From acceptance; the earlier goes first in its class, and a late one is timed out")
+      ->check(CLI::Range(0, 86'400'000))
+      ->option_text("N");
+  add("--retries", options->retries, "Run again so often when its agent says that it failed")
+      ->check(CLI::Range(0, 255))
+      ->option_text("N");
+  add("--retry-backoff-ms", options->retry_backoff_ms,
+      "Wait so long before the first retry; twice as long each time, with jitter")
+      ->check(CLI::Range(0, 86'400'000))
+      ->option_text("N");
+  add("--min-version", options->min_version, "Only agents of this version or a later one")
+      ->check(CLI::Range(0, 65'535))
+      ->option_text("N");
+  add("--category", options->category, "Name of a [[category]] of the configuration")
+      ->option_text("NAME");
+  auto* after = add("--after", options->after,
+                    "Tasks that must have ended first; it reads their "
+                    "results")
+                    ->check(whole_number())
+                    ->expected(1, static_cast<int>(task_dependencies_max))
+                    ->option_text("ID...");
+  add("--on-dependency-failure", options->on_dependency_failure,
+      "fail, skip (cancelled) or run when one of them did not end well")
+      ->transform(CLI::CheckedTransformer(policies_by_name))
+      ->needs(after)
+      ->option_text("POLICY");
   auto* wait = verb->add_flag("--wait", options->wait, "Wait for the end and print the result");
-  verb->add_option("--output", options->output, "Write the result to a file instead")
+  of_one.push_back(wait);
+  add("--output", options->output, "Write the result to a file instead")
       ->needs(wait)
       ->option_text("FILE");
+  auto* batch = verb->add_option_function<std::string>(
+      "--batch",
+      [options](const std::string& file) {
+        if (!options->batch) options->batch.emplace();
+        options->batch->file = file;
+      },
+      "Tasks from a file, a JSON object a line; - is standard input");
+  batch->option_text("FILE");
+  for (CLI::Option* option : of_one) batch->excludes(option);
+  verb->add_option_function<std::uint32_t>(
+          "--chunk",
+          [options](std::uint32_t lines) {
+            if (!options->batch) options->batch.emplace();
+            options->batch->chunk = lines;
+          },
+          "Hand in at most so many lines together (1000)")
+      ->check(CLI::Range(1, 100'000))
+      ->needs(batch)
+      ->option_text("N");
   add_swarm_options(*verb, shared);
   verb->callback([&shared, options] {
-    shared.command = [&shared, options] { return submit(shared, *options); };
+    if (!options->batch && options->capability.empty())
+      throw CLI::RequiredError("capability, or --batch,");
+    shared.command = [&shared, options] {
+      return options->batch ? submit_lines(shared, *options->batch) : submit(shared, *options);
+    };
   });
 }
 
