@@ -20,9 +20,9 @@ constexpr std::uint64_t look_again_ns = 20 * ns_per_ms;
 constexpr std::uint64_t ring_full_nap_ns = ns_per_ms;
 }  // namespace
 
-void WorkThread::record(FlightCode code, std::uint64_t subject) noexcept {
+void WorkThread::record_at(std::uint64_t at_ns, FlightCode code, std::uint64_t subject) noexcept {
   FlightRecorder& recorder = link_.own().recorder();
-  recorder.events[flight_events_ % flight_events_max] = FlightEvent{now_ns(), code, subject};
+  recorder.events[flight_events_ % flight_events_max] = FlightEvent{at_ns, code, subject};
   store(recorder.count, ++flight_events_);  // after the entry: a torn one is not counted
 }
 
@@ -163,7 +163,7 @@ void WorkThread::run_task(const Dispatch& dispatch, std::span<const std::byte> i
   store(header.task_in_hand, dispatch.task);
   if (!draining_) set_state(PartyState::busy);
   report_progress();
-  record(FlightCode::handler_started, dispatch.task);
+  const std::uint64_t started_ns = record(FlightCode::handler_started, dispatch.task);
 
   alignas(16) std::array<std::byte, task_inline_bytes_max> inline_copy;
   Result<std::span<const std::byte>> payload = std::span<const std::byte>();
@@ -189,7 +189,7 @@ void WorkThread::run_task(const Dispatch& dispatch, std::span<const std::byte> i
   else
     outcome = call(capability, task);
 
-  complete(dispatch, outcome, task);
+  complete(dispatch, outcome, task, started_ns);
   store(header.task_in_hand, 0);
   report_progress();
 }
@@ -265,14 +265,19 @@ Outcome WorkThread::call(const BoundHandler* capability, TaskContext& task) noex
   }
 }
 
-void WorkThread::complete(const Dispatch& dispatch, Outcome outcome, TaskContext& task) {
+void WorkThread::complete(const Dispatch& dispatch, Outcome outcome, TaskContext& task,
+                          std::uint64_t started_ns) {
+  const std::uint64_t completed_ns = now_ns();
+  const std::uint64_t dispatched_ns =
+      link_.supervisor().records()[task_slot(dispatch.task)].dispatched_ns;
   SlotBody body;
   body.kind = static_cast<std::uint16_t>(MessageKind::complete);
   body.inline_data[0] = dispatch.task;
-  body.inline_data[1] =
-      AttemptWord::make(link_.incarnation(), dispatch.attempt.capability(),
-                        dispatch.attempt.attempt(), static_cast<std::uint8_t>(outcome))
-          .word;
+  body.inline_data[1] = AttemptWord::completed(link_.incarnation(), dispatch.attempt.attempt(),
+                                               static_cast<std::uint8_t>(outcome),
+                                               elapsed_ns(started_ns, dispatched_ns),
+                                               elapsed_ns(completed_ns, started_ns))
+                            .word;
   SegmentHeader& header = link_.own().header();
   Word& count = outcome == Outcome::failed ? header.tasks_failed : header.tasks_completed;
   store(count, load(count) + 1);
@@ -287,7 +292,7 @@ void WorkThread::complete(const Dispatch& dispatch, Outcome outcome, TaskContext
     body.region_bytes = static_cast<std::uint32_t>(result.size());
     publish(body, task.take_allocation());
   }
-  record(FlightCode::completed, dispatch.task);
+  record_at(completed_ns, FlightCode::completed, dispatch.task);
 }
 
 void WorkThread::publish(const SlotBody& body, std::optional<Allocation> allocation) {

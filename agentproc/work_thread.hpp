@@ -14,6 +14,7 @@
 #include "agentproc/control_thread.hpp"
 #include "agentproc/handler.hpp"
 #include "agentproc/mailbox.hpp"
+#include "common/clock.hpp"
 #include "ipc/party_link.hpp"
 
 namespace micro_swarm {
@@ -72,9 +73,16 @@ class WorkThread final : public TaskServices {
   Result<void> gather_inputs(const Dispatch& dispatch);
   Outcome call(const BoundHandler* capability, TaskContext& task) noexcept;
   void publish(const SlotBody& body, std::optional<Allocation> allocation);
-  void complete(const Dispatch& dispatch, Outcome outcome, TaskContext& task);
+  void complete(const Dispatch& dispatch, Outcome outcome, TaskContext& task,
+                std::uint64_t started_ns);
   const BoundHandler* find(std::uint16_t capability) const noexcept;
-  void record(FlightCode code, std::uint64_t subject) noexcept;
+  /// Returns the time it noted.
+  std::uint64_t record(FlightCode code, std::uint64_t subject) noexcept {
+    const std::uint64_t now = now_ns();
+    record_at(now, code, subject);
+    return now;
+  }
+  void record_at(std::uint64_t at_ns, FlightCode code, std::uint64_t subject) noexcept;
   void set_state(PartyState state) noexcept;
 
   PartyLink& link_;

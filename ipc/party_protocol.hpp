@@ -8,6 +8,7 @@
 // supervisor that then died is lost: that is why every request is repeated when `new_supervisor`
 // arrives, and why every request is idempotent.
 
+#include <bit>
 #include <cstdint>
 #include <string_view>
 #include <type_traits>
@@ -173,8 +174,28 @@ struct RefusalScope {
   constexpr std::uint32_t count() const { return static_cast<std::uint32_t>(word & 0xffffff); }
 };
 
+/// A duration in 16 bits, {exponent:5, mantissa:11}: exact to 4 us, then to 1 in 2048, at most 73
+/// minutes.
+struct ShortTime {
+  std::uint16_t bits = 0;
+  static constexpr ShortTime of(std::uint64_t ns) {
+    const auto width = static_cast<unsigned>(std::bit_width(ns));
+    if (width <= 11) return {static_cast<std::uint16_t>(ns)};
+    const unsigned exponent = width - 11;  // at least 1: the mantissa's top bit is implied
+    if (exponent > 31) return {0xffff};
+    return {static_cast<std::uint16_t>((exponent << 11) | ((ns >> (exponent - 1)) & 0x7ff))};
+  }
+  constexpr std::uint64_t ns() const {
+    const unsigned exponent = bits >> 11;
+    const std::uint64_t mantissa = bits & 0x7ffu;
+    return exponent == 0 ? mantissa : (mantissa | 0x800) << (exponent - 1);
+  }
+};
+
 /// dispatch and complete: word 0 = TaskId; word 1 = {agent incarnation:16, capability:16,
-/// attempt:8, outcome:8, flags:16}.
+/// attempt:8, outcome:8, flags:16}. In a complete, two ShortTimes stand in the place of capability
+/// and flags: how long the task waited from its dispatch to its handler's start, and how long the
+/// handler worked; both 0 = the agent does not say.
 struct AttemptWord {
   std::uint64_t word = 0;
   static constexpr AttemptWord make(Incarnation incarnation, std::uint16_t capability,
@@ -188,6 +209,15 @@ struct AttemptWord {
   constexpr std::uint8_t attempt() const { return static_cast<std::uint8_t>(word >> 24); }
   constexpr std::uint8_t outcome() const { return static_cast<std::uint8_t>(word >> 16); }
   constexpr std::uint16_t flags() const { return static_cast<std::uint16_t>(word); }
+
+  static constexpr AttemptWord completed(Incarnation incarnation, std::uint8_t attempt,
+                                         std::uint8_t outcome, std::uint64_t waited_ns,
+                                         std::uint64_t worked_ns) {
+    return make(incarnation, ShortTime::of(waited_ns).bits, attempt, outcome,
+                ShortTime::of(worked_ns).bits);
+  }
+  constexpr std::uint64_t waited_ns() const { return ShortTime{capability()}.ns(); }
+  constexpr std::uint64_t worked_ns() const { return ShortTime{flags()}.ns(); }
 };
 /// AttemptWord::flags of a dispatch. The task depends on others: TaskDependencies of its record
 /// name them, their records say where the results are. They stay while the task is not over.

@@ -94,6 +94,7 @@ enum class Counter : std::uint32_t {
   tasks_dead_letter,
   tasks_rerun,        ///< went back to ready because their agent died
   tasks_retried,      ///< their attempt failed and they wait for the next
+  tasks_requeued,     ///< dead letters that somebody wanted tried again
   tasks_shed,         ///< ended to make room for more wanted ones
   dispatches_redone,  ///< republished by a new supervisor
   completions_stale,  ///< named another attempt than the record; dropped

@@ -147,7 +147,9 @@ struct alignas(64) TaskRecord {
   /// {failures:8, attempt:8}: attempts that their agents answered as failed, and the last of them;
   /// one store, so an answer that is looked at again after a death is counted once.
   std::uint16_t failure;
-  std::uint8_t reserved_1[4];
+  /// A dead letter was requeued so long after its acceptance (at least 1): what is counted from
+  /// acceptance is counted from then on, and nobody waits for its end. 0 = never.
+  std::uint32_t revived_after_ms;
   std::uint64_t not_before_ns;  ///< pending: CLOCK_MONOTONIC time of its next attempt; 0 = none
 };
 static_assert(sizeof(TaskRecord) == 192 && std::is_standard_layout_v<TaskRecord>);

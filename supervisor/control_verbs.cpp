@@ -7,6 +7,7 @@
 
 #include "common/base64.hpp"
 #include "common/config_check.hpp"
+#include "supervisor/task_explain.hpp"
 
 namespace micro_swarm {
 
@@ -48,6 +49,7 @@ std::string_view name_of(Counter counter) {
     case Counter::tasks_dead_letter: return "tasks_dead_letter";
     case Counter::tasks_rerun: return "tasks_rerun";
     case Counter::tasks_retried: return "tasks_retried";
+    case Counter::tasks_requeued: return "tasks_requeued";
     case Counter::tasks_shed: return "tasks_shed";
     case Counter::dispatches_redone: return "dispatches_redone";
     case Counter::completions_stale: return "completions_stale";
@@ -73,32 +75,7 @@ std::string_view name_of(Counter counter) {
 constexpr Counter last_counter = Counter::tokens_released;
 constexpr std::chrono::seconds result_read_time{10};
 
-json latency(const LatencyHistogram& h) {
-  return {{"count", h.count()},
-          {"p50_ns", h.quantile_ns(0.50)},
-          {"p90_ns", h.quantile_ns(0.90)},
-          {"p99_ns", h.quantile_ns(0.99)},
-          {"p999_ns", h.quantile_ns(0.999)},
-          {"max_ns", h.quantile_ns(1.0)}};
-}
-
 Error usage(std::string text) { return Error{ErrorCode::usage, std::move(text), 0}; }
-
-/// Until the supervisor is replaced: the next one starts with what is configured.
-void set_scheduler(Tasks& tasks, const json& request, const std::shared_ptr<ControlReply>& reply) {
-  const std::string word = request.value("strategy", "");
-  for (const Strategy strategy : {Strategy::round_robin, Strategy::least_loaded,
-                                  Strategy::load_balanced, Strategy::capability_based})
-    if (micro_swarm::name_of(strategy) == word) {
-      tasks.set_strategy(strategy);
-      json answer;
-      answer["strategy"] = word;
-      reply->finish(std::move(answer));
-      return;
-    }
-  reply->fail(usage("unknown strategy \"" + word +
-                    "\"; known are round_robin, least_loaded, load_balanced, capability_based"));
-}
 
 }  // namespace
 
@@ -116,17 +93,21 @@ void ControlVerbs::handle(const json& request, const Reply& reply) {
     task_list(request, reply);
   } else if (verb == "task.show") {
     TaskId id = 0;
-    if (find_task(request, reply, id) != nullptr) reply->finish({{"task", task(task_slot(id))}});
+    if (find_task(request, reply, id) != nullptr) task_show(id, reply);
   } else if (verb == "task.find") {
     task_find(request, reply);
   } else if (verb == "task.wait") {
     task_wait(request, reply);
   } else if (verb == "task.result") {
     task_result(request, reply);
+  } else if (verb == "task.explain") {
+    task_explain(request, reply);
+  } else if (verb == "task.requeue") {
+    task_requeue(request, reply);
   } else if (verb == "task.cancel") {
     task_cancel(request, reply);
   } else if (verb == "scheduler.set") {
-    set_scheduler(parts_.tasks, request, reply);
+    scheduler_set(request, reply);
   } else if (verb == "region.list") {
     region_list(reply);
   } else if (verb == "events") {
@@ -140,7 +121,7 @@ void ControlVerbs::handle(const json& request, const Reply& reply) {
     reply->fail(usage("unknown verb \"" + verb +
                       "\"; known are status, agent.list, agent.show, "
                       "agent.register, task.list, task.show, task.find, task.wait, task.result, "
-                      "task.cancel, scheduler.set, region.list, "
+                      "task.cancel, task.explain, task.requeue, scheduler.set, region.list, "
                       "events, stop, attach"));
   }
 }
@@ -178,6 +159,9 @@ json ControlVerbs::status() const {
       {"agents", agents},
       {"clients", parts_.clients.attached()},
       {"tasks", tasks},
+      {"pending", pending_by_reason(parts_.tasks.scheduler())},
+      {"scheduler",
+       {{"strategy", micro_swarm::name_of(parts_.tasks.scheduler().settings().strategy)}}},
       {"memory",
        {{"pool_bytes", c.config.memory.pool_size},
         {"region_bytes", region},
@@ -186,8 +170,13 @@ json ControlVerbs::status() const {
         {"tokens_out", parts_.banks.tokens_out()},
         {"segment_bytes", c.segment.layout().size_bytes}}},
       {"spin_us", load(tables.spin_ns) / 1000},
-      {"dispatch_round_trip", latency(parts_.tasks.dispatch_round_trip())},
-      {"accept_to_end", latency(parts_.tasks.accept_to_end())},
+      {"dispatch_round_trip", micro_swarm::to_json(parts_.tasks.dispatch_round_trip())},
+      {"accept_to_end", micro_swarm::to_json(parts_.tasks.accept_to_end())},
+      {"statistics", parts_.tasks.statistics().to_json(
+                         now_ns(), parts_.tasks.ended_count(), agents["live"].get<std::uint32_t>(),
+                         [&tables](std::uint16_t capability) -> std::string {
+                           return tables.capabilities[capability].text;
+                         })},
       {"counters", counters},
   };
   if (server_ != nullptr) {

@@ -42,6 +42,10 @@ class ControlVerbs {
   void task_wait(const nlohmann::json& request, const Reply& reply);
   void task_result(const nlohmann::json& request, const Reply& reply);
   void task_cancel(const nlohmann::json& request, const Reply& reply);
+  void task_show(TaskId id, const Reply& reply) const;
+  void task_explain(const nlohmann::json& request, const Reply& reply);
+  void task_requeue(const nlohmann::json& request, const Reply& reply);
+  void scheduler_set(const nlohmann::json& request, const Reply& reply);
   void region_list(const Reply& reply) const;
   void events(const nlohmann::json& request, const Reply& reply);
   void attach(const Reply& reply);

@@ -14,6 +14,10 @@ class LatencyHistogram {
     ++buckets_[index_of(value_ns)];
     ++count_;
   }
+  void add(const LatencyHistogram& other) noexcept {
+    for (std::uint32_t i = 0; i < buckets_.size(); ++i) buckets_[i] += other.buckets_[i];
+    count_ += other.count_;
+  }
   std::uint64_t count() const noexcept { return count_; }
   /// Upper edge of the bucket in which the `q` quantile (0..1) lies; 0 when empty.
   std::uint64_t quantile_ns(double q) const noexcept {

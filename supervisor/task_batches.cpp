@@ -263,10 +263,9 @@ void Tasks::adopt_payloads(const std::vector<std::uint32_t>& holders) {
   if (holders.empty()) return;
   std::unordered_map<std::uint64_t, std::uint32_t> readers;
   for (std::uint32_t slot = 0; slot < capacity_; ++slot) {
-    const TaskState state = word_of(records_[slot]).state();
-    if (state != TaskState::free && !is_terminal(state) &&
-        records_[slot].request.payload_token != 0)
-      ++readers[records_[slot].request.payload_token];
+    if (!may_read_payload(slot)) continue;
+    ++readers[records_[slot].request.payload_token];
+    keeps_payload_[slot] = is_terminal(word_of(records_[slot]).state());
   }
   for (const std::uint32_t slot : holders) {
     const std::uint64_t token = load(payload_hold(slot).token);

@@ -29,11 +29,11 @@ void Tasks::for_each_token_read(std::uint32_t slot, F&& f) {
 scheduling::TaskSpec Tasks::spec_of(std::uint32_t slot) const {
   const TaskRequestData& request = records_[slot].request;
   const auto after = [&](std::uint32_t ms) {
-    return ms == 0 ? 0 : request.accepted_ns + ms * ns_per_ms;
+    return ms == 0 ? 0 : counts_from_ns(records_[slot]) + ms * ns_per_ms;
   };
   scheduling::TaskSpec spec;
   spec.client = request.client;
-  spec.accepted_ns = request.accepted_ns;
+  spec.accepted_ns = counts_from_ns(records_[slot]);
   spec.expires_ns = after(request.timeout_ms);
   spec.capability = request.capability;
   spec.priority = request.priority;
@@ -126,6 +126,7 @@ void Tasks::agent_died(Peer& agent, Incarnation incarnation, TaskId in_hand) {
   agent_resting(agent);
   std::vector<std::uint32_t> had;
   had.swap(running_[agent.id]);
+  statistics_.idle(agent.id, now_ns());
   for (const std::uint32_t slot : had) {
     TaskRecord& record = records_[slot];
     const TaskWord word = word_of(record);
@@ -199,6 +200,10 @@ void Tasks::dispatch(TaskId id, PartyId agent_id) {
   running_[agent_id].push_back(slot);
   agent.hot = agent.hot || agent.linked;
   c_.ring(agent);
+  statistics_.dispatched(agent_id, record.dispatched_ns);
+  if (word_of(record).attempt() == 1)
+    statistics_.queued(record.request.priority, record.request.capability,
+                       elapsed_ns(record.dispatched_ns, record.request.accepted_ns));
 }
 
 void Tasks::show_what_it_reads(Peer& agent, std::uint32_t slot) {

@@ -9,8 +9,10 @@
 //                      ^                    |
 //                      +-----requeue--------+   (its agent died)   any of them --end--> terminal
 //   terminal --notify--> client has it;  terminal --recycle--> free
+//   dead_letter --revive--> ready (somebody asked for it)
 
 #include <algorithm>
+#include <atomic>
 #include <string_view>
 
 #include "ipc/party_protocol.hpp"
@@ -54,6 +56,7 @@ inline void write_request(TaskRecord& record, const TaskRequestData& request,
   record.cancel_requested = 0;
   record.failure = 0;
   record.not_before_ns = 0;
+  record.revived_after_ms = 0;
 }
 
 /// free -> ready. `request.generation` is the record's new generation. `in_hand` is the SUBMIT
@@ -224,15 +227,34 @@ inline void delay_task(TaskRecord& record, std::uint64_t not_before_ns) noexcept
   move_to(record, TaskState::pending, word_of(record).attempt(), no_party);
 }
 
-/// dead_letter -> ready: somebody wants it tried again, with nothing held against it. Nobody waits
-/// for it any more (`notified` stays); its payload is still in its hold.
-inline void revive_task(TaskRecord& record) noexcept {
+/// When the task's timeout and deadline begin to count.
+inline std::uint64_t counts_from_ns(const TaskRecord& record) noexcept {
+  return record.request.accepted_ns + std::uint64_t{record.revived_after_ms} * 1'000'000;
+}
+
+/// dead_letter -> ready: somebody wants it tried again, with nothing held against it. Its client
+/// has been told (`notified`), its payload is still in its hold. `after_ms` (not 0): since its
+/// acceptance.
+///
+/// A supervisor that dies in here leaves, before the word, a dead letter that nobody waits for: it
+/// is not requeued, and may be asked for again. Before `notified` is 0 that is a dead letter like
+/// any other; from then on one whose notice is due to nobody (revived_after_ms says so), which the
+/// next supervisor only marks. After the word it is ready, like any other ready task.
+inline void revive_task(TaskRecord& record, std::uint32_t after_ms) noexcept {
   record.crash = 0;
   record.failure = 0;
   record.not_before_ns = 0;
   record.cancel_requested = 0;
-  record.notice_sequence = 0;
-  move_to(record, TaskState::ready, 0, no_party);
+  record.notice_sequence = 0;  // before `notified`: it must not pass for the notice of the next end
+  record.revived_after_ms = after_ms;  // before `notified`: the client is not told again
+  std::atomic_signal_fence(std::memory_order_release);  // plain stores: the compiler keeps to it
+  // Before the word: an answer received again after a death takes its right only while the end has
+  // not been told (complete_again).
+  record.notified = 0;
+  // Attempts go on being numbered, so that no effect is taken for one of another; far up they begin
+  // anew, for want of numbers.
+  const std::uint8_t attempts = word_of(record).attempt();
+  move_to(record, TaskState::ready, attempts < 128 ? attempts : std::uint8_t{0}, no_party);
 }
 
 /// pending -> ready: what it waited for is over.

@@ -56,9 +56,11 @@ Tasks::Tasks(SupervisorContext& context, Banks& banks, Tokens& tokens)
       options_(context.segment.task_options()),
       dependencies_(context.segment.task_dependencies()),
       capacity_(context.segment.header().task_capacity),
-      scheduler_(capacity_, settings_of(context.config), random_number) {
+      scheduler_(capacity_, settings_of(context.config), random_number),
+      statistics_(now_ns()) {
   free_.reserve(capacity_);
   is_in_over_.resize(capacity_);
+  keeps_payload_.resize(capacity_);
 }
 
 void Tasks::set_state_counts(TaskState from, TaskState to) {
@@ -211,6 +213,7 @@ std::optional<std::uint32_t> Tasks::slot_for_new() {
       if (!pins_.contains(slot) && load(result_hold(slot).token) != 0 &&
           tokens_.release(result_hold(slot)))
         c_.count(Counter::results_evicted);
+      if (!pins_.contains(slot)) give_up_kept_payload(slot);
       if (pins_.contains(slot) || load(result_hold(slot).token) != 0 ||
           load(payload_hold(slot).token) != 0) {
         over(slot);
@@ -251,6 +254,10 @@ void Tasks::sort_over() {
 bool Tasks::evict_one_result() {
   sort_over();
   for (const std::uint32_t slot : over_) {
+    if (keeps_payload_[slot]) {
+      give_up_kept_payload(slot);
+      return true;
+    }
     if (load(result_hold(slot).token) == 0 || pins_.contains(slot) ||
         scheduler_.graph().is_named(id_of(slot)))
       continue;
@@ -297,6 +304,8 @@ bool Tasks::answered(Peer& agent, const SlotBody& body, MessageInHand in_hand) {
   if (attempt.outcome() == static_cast<std::uint8_t>(Outcome::cancelled))
     end = end_by(static_cast<CancelReason>(record->cancel_requested));
   round_trip_.record(now - record->dispatched_ns);
+  statistics_.answered(record->request.priority, record->request.capability,
+                       now - record->dispatched_ns, attempt.waited_ns(), attempt.worked_ns());
   const auto again_ns = end == TaskState::failed ? next_attempt_ns(slot) : std::nullopt;
   if (again_ns)
     delay_task(*record, *again_ns);
@@ -306,6 +315,7 @@ bool Tasks::answered(Peer& agent, const SlotBody& body, MessageInHand in_hand) {
   if (const auto at = std::find(running.begin(), running.end(), slot); at != running.end()) {
     *at = running.back();
     running.pop_back();
+    if (running.empty()) statistics_.idle(agent.id, now);
   }
   if (again_ns) {
     set_state_counts(TaskState::running, TaskState::pending);
@@ -329,7 +339,10 @@ void Tasks::ended(std::uint32_t slot, TaskState before) {
   set_state_counts(before, end);
   c_.count(counter_of(end));
   accept_to_end_.record(record.finished_ns - record.request.accepted_ns);
-  release_payload(slot);
+  if (end != TaskState::dead_letter)
+    release_payload(slot);
+  else
+    keep_payload(slot);
   if (end == TaskState::dead_letter)
     c_.events.add("task_dead_letter", {{"task", make_task_id(slot, word_of(record).generation())},
                                        {"attempts", word_of(record).attempt()}});
@@ -348,8 +361,8 @@ void Tasks::wake_waiters(std::uint32_t slot) {
 
 bool Tasks::client_waits(const TaskRecord& record) const {
   const PartyId client = record.request.client;
-  return record.request.is_detached == 0 && is_client(client) && c_.peers[client].linked &&
-         !c_.peers[client].dead &&
+  return record.request.is_detached == 0 && record.revived_after_ms == 0 && is_client(client) &&
+         c_.peers[client].linked && !c_.peers[client].dead &&
          client_key(client, c_.row(client).incarnation) == record.request.client_key &&
          c_.roster(client).state() == RosterState::live;
 }
@@ -378,7 +391,7 @@ void Tasks::cancel_ownerless() {
     const TaskRecord& record = records_[slot];
     const TaskState state = word_of(record).state();
     if (state != TaskState::free && !is_terminal(state) && record.request.is_detached == 0 &&
-        !client_waits(record))
+        record.revived_after_ms == 0 && !client_waits(record))
       cancel(id_of(slot), CancelReason::asked);
   }
   run_actions();
@@ -445,8 +458,15 @@ void Tasks::cancel_everything() {
 }
 
 void Tasks::tick(std::uint64_t now) {
+  statistics_.sample(now, ended_count());
   if (scheduler_.next_due_ns() <= now) schedule(scheduling::Tick{}, now);
   run_actions();
+}
+
+std::uint64_t Tasks::ended_count() const {
+  return c_.counter(Counter::tasks_done) + c_.counter(Counter::tasks_failed) +
+         c_.counter(Counter::tasks_cancelled) + c_.counter(Counter::tasks_timed_out) +
+         c_.counter(Counter::tasks_dead_letter);
 }
 
 void Tasks::retry() {
@@ -505,6 +525,7 @@ void Tasks::adopt() {
         }
         Peer& agent = c_.peers[word.agent()];
         running_[agent.id].push_back(slot);
+        statistics_.dispatched(agent.id, now_ns());
         running.push_back(slot);
         if (agent.linked && !agent.dead &&
             c_.row(agent.id).incarnation == record.dispatch_incarnation &&

@@ -14,6 +14,7 @@
 #include "ipc/task_names.hpp"
 #include "supervisor/latency_histogram.hpp"
 #include "supervisor/scheduling/scheduler.hpp"
+#include "supervisor/task_statistics.hpp"
 #include "supervisor/task_steps.hpp"
 #include "supervisor/tokens.hpp"
 
@@ -40,6 +41,18 @@ class Tasks {
 
   enum class CancelAnswer { ended, asked, already_over, unknown };
   CancelAnswer cancel(TaskId id, CancelReason reason);
+
+  /// Dead letters. The payload of a task that ended as one stays in its hold, and its share in a
+  /// batch's region stays counted, until somebody requeues the task, its record is used again or
+  /// the pool needs the room. Which of them still have theirs is recomputed from records and holds
+  /// by a new supervisor (adopt_payloads); dying anywhere in between leaves a payload kept a
+  /// little longer, or one that goes home as any unread one does.
+  enum class RequeueAnswer { requeued, already };
+  /// A dead letter is ready again, under its old id; nobody waits for its end, its result stays
+  /// here. `already`: it was requeued before and is no dead letter (any more). One step
+  /// (revive_task): died before, and it is a dead letter still, died after, and it is adopted like
+  /// any ready task. Errors: refused, saying why it cannot be run again.
+  Result<RequeueAnswer> requeue(TaskId id);
   /// The task that `agent` works on although it was asked to stop it. One that only waits in its
   /// ring does not count: it ends when its turn comes, and what runs before it is innocent. Read
   /// from the records, so a new supervisor carries through what its predecessor asked for.
@@ -82,6 +95,9 @@ class Tasks {
   void stop_waiting(std::uint32_t slot, std::uint64_t id);
   const LatencyHistogram& dispatch_round_trip() const { return round_trip_; }
   const LatencyHistogram& accept_to_end() const { return accept_to_end_; }
+  const TaskStatistics& statistics() const { return statistics_; }
+  /// Tasks that have ended since the swarm started.
+  std::uint64_t ended_count() const;
   const scheduling::Scheduler& scheduler() const { return scheduler_; }
   /// From the next choice on.
   void set_strategy(Strategy strategy);
@@ -120,6 +136,14 @@ class Tasks {
   void accept_batch(Peer& client, const SlotBody& body, MessageInHand in_hand);
   /// The payload is not read any more for this task.
   void release_payload(std::uint32_t slot);
+  /// It ended as a dead letter.
+  void keep_payload(std::uint32_t slot);
+  void give_up_kept_payload(std::uint32_t slot);
+  /// The task reads a payload in a region, now or if it is requeued.
+  bool may_read_payload(std::uint32_t slot) const;
+  bool payload_is_there(std::uint32_t slot);
+  /// Why a dead letter cannot be run again; nothing = it can.
+  std::optional<Error> obstacle_to_requeue(std::uint32_t slot);
   /// `holders`: those whose payload hold has a token.
   void adopt_payloads(const std::vector<std::uint32_t>& holders);
   std::uint64_t checksum_of(std::uint32_t slot) const;
@@ -186,6 +210,7 @@ class Tasks {
   /// top, because sorting thousands would stand between a supervisor's death and the next work.
   std::vector<std::pair<std::uint64_t, std::uint32_t>> over_before_;
   std::vector<bool> is_in_over_;        ///< by slot: at most once in there
+  std::vector<bool> keeps_payload_;     ///< by slot: dead letters that count as its readers
   std::vector<std::uint32_t> notices_;  ///< terminal, their client's ring was full
   std::array<std::vector<std::uint32_t>, agents_max> running_;
   std::array<std::uint32_t, task_states> by_state_{};
@@ -220,6 +245,7 @@ class Tasks {
   std::uint64_t next_waiter_ = 1;
   LatencyHistogram round_trip_;
   LatencyHistogram accept_to_end_;
+  TaskStatistics statistics_;
 };
 
 /// When a submission that found the queue full may find room.

@@ -150,5 +150,23 @@ BOOST_AUTO_TEST_CASE(random_damage_reads_nothing_outside) {
   BOOST_TEST_MESSAGE("read " << seen);
 }
 
+BOOST_AUTO_TEST_CASE(a_short_time_is_right_to_one_in_2048) {
+  for (std::uint64_t ns = 0; ns < 4096; ++ns) BOOST_REQUIRE_EQUAL(ShortTime::of(ns).ns(), ns);
+  std::mt19937_64 random{1};
+  for (int i = 0; i < 10'000; ++i) {
+    const std::uint64_t ns = random() >> (22 + random() % 30);
+    const std::uint64_t read = ShortTime::of(ns).ns();
+    BOOST_REQUIRE_LE(read, ns);
+    BOOST_REQUIRE_LE(ns - read, ns / 2048);
+  }
+  BOOST_TEST(ShortTime::of(~0ull).ns() == 4095ull << 30);
+  const AttemptWord word = AttemptWord::completed(9, 3, 1, 1'000, 2'000);
+  BOOST_TEST(word.incarnation() == 9);
+  BOOST_TEST(word.attempt() == 3);
+  BOOST_TEST(word.outcome() == 1);
+  BOOST_TEST(word.waited_ns() == 1'000u);
+  BOOST_TEST(word.worked_ns() == 2'000u);
+}
+
 }  // namespace
 }  // namespace micro_swarm

@@ -44,6 +44,10 @@ const std::vector<std::vector<std::string>> swarm_verbs{{"status"},
                                                         {"task", "result", "1"},
                                                         {"task", "cancel", "1"},
                                                         {"task", "submit", "echo"},
+                                                        {"task", "submit", "--batch", "-"},
+                                                        {"task", "explain", "1"},
+                                                        {"task", "requeue", "1"},
+                                                        {"scheduler", "set", "round_robin"},
                                                         {"region", "list"},
                                                         {"events"},
                                                         {"stop"}};
@@ -58,8 +62,8 @@ BOOST_AUTO_TEST_CASE(help_and_version_are_no_errors) {
   BOOST_TEST(version.out.starts_with("microswarm 0."));
   const auto help = microswarm({"--help"});
   BOOST_TEST(help.code == 0);
-  for (const char* verb :
-       {"run", "status", "agent", "task", "region", "events", "stop", "config", "doctor"})
+  for (const char* verb : {"run", "status", "agent", "task", "scheduler", "region", "events",
+                           "stop", "config", "doctor"})
     BOOST_TEST(holds(help.out, std::string("\n  ") + verb + " "), verb);
   for (auto verb : swarm_verbs) {
     verb.push_back("--help");
@@ -83,6 +87,13 @@ BOOST_AUTO_TEST_CASE(what_makes_no_sense_exits_2) {
                                              {"task", "submit"},
                                              {"task", "submit", "echo", "--priority", "urgent"},
                                              {"task", "submit", "echo", "--output", "x"},
+                                             {"task", "submit", "echo", "--batch", "-"},
+                                             {"task", "submit", "echo", "--retries", "-1"},
+                                             {"task", "submit", "echo", "--after", "x"},
+                                             {"task", "explain"},
+                                             {"task", "requeue", "x"},
+                                             {"scheduler"},
+                                             {"scheduler", "set", "fastest"},
                                              {"status", "--format", "xml"},
                                              {"status", "--name", "No Good"},
                                              {"run", "--agents", "257"},

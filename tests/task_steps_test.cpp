@@ -229,6 +229,31 @@ BOOST_AUTO_TEST_CASE(the_client_is_told_and_given_the_result) {
   BOOST_TEST(body.inline_data[0] == 42u);
 }
 
+BOOST_AUTO_TEST_CASE(a_revived_task_has_nothing_against_it_and_nobody_waiting) {
+  World w;
+  w.accept();
+  w.dispatch();
+  count_crash(*w.record, agent, 1);
+  w.record->cancel_requested = 1;
+  end_task(*w.record, TaskState::dead_letter, 3'000);
+  BOOST_TEST(notify_client(*w.record, slot, w.result_hold, w.to_client.writer, client));
+  revive_task(*w.record, 5);
+  BOOST_TEST((w.word() == TaskWord::make(TaskState::ready, 1, no_party, 1)));
+  BOOST_TEST(w.record->crash == 0u);
+  BOOST_TEST(w.record->cancel_requested == 0);
+  BOOST_TEST(w.record->notified == 0);
+  BOOST_TEST(w.record->notice_sequence == 0u);
+  BOOST_TEST(counts_from_ns(*w.record) == w.record->request.accepted_ns + 5'000'000);
+  BOOST_TEST(w.record->checksum == request_checksum(w.record->request));
+  BOOST_TEST(w.dispatch());
+  BOOST_TEST(w.word().attempt() == 2);
+  // Its result, received again after a death, takes its right again: nobody was told.
+  complete_task(*w.record, w.result_hold, w.answer(), TaskState::done, 4'000, {});
+  store(w.result_hold.token, 0);
+  BOOST_TEST(complete_again(*w.record, w.result_hold, w.answer(), {}));
+  BOOST_TEST(load(w.result_hold.token) == result.word);
+}
+
 BOOST_AUTO_TEST_CASE(a_record_used_again_is_another_task) {
   World w;
   w.accept(1);

@@ -73,6 +73,24 @@ Result<int> fetch_result(const Cli& shared, const OneTask& task) {
   return exit_code_of_state(state);
 }
 
+/// One sentence for people, which says it all; the numbers are for programs.
+Result<int> explain(const Cli& shared, const OneTask& task) {
+  auto client = ControlClient::connect(shared.name);
+  if (!client) return client.error();
+  auto answer = ask(*client, {{"verb", "task.explain"}, {"id", task.id}});
+  if (!answer) return answer.error();
+  json& why = answer->object;
+  if (shared.format != OutputFormat::json && why.contains("text") && why["text"].is_string()) {
+    const auto printed =
+        print("task " + std::to_string(task.id) + " " + cell_text("state", why.value("state", "")) +
+              ": " + cell_text("text", why["text"]) + "\n");
+    if (!printed) return printed.error();
+    return to_int(ExitCode::ok);
+  }
+  if (auto printed = print_json(std::move(why)); !printed) return printed.error();
+  return to_int(ExitCode::ok);
+}
+
 void add_list(CLI::App& task, Cli& shared) {
   auto* list = task.add_subcommand("list", "Tasks on record, the newest first");
   const auto options = std::make_shared<ListOptions>();
@@ -130,6 +148,26 @@ void add_task(CLI::App& app, Cli& shared) {
   add_swarm_options(*result, shared);
   result->callback([&shared, fetched] {
     shared.command = [&shared, fetched] { return fetch_result(shared, *fetched); };
+  });
+
+  auto* why =
+      task->add_subcommand("explain", "Why a task is where it is, and when it is expected to run");
+  const auto explained = add_task_id(*why);
+  add_swarm_options(*why, shared);
+  why->callback([&shared, explained] {
+    shared.command = [&shared, explained] { return explain(shared, *explained); };
+  });
+
+  auto* requeue = task->add_subcommand(
+      "requeue",
+      "Try a dead letter again, with nothing held against it; its result is for "
+      "`task result`");
+  const auto requeued = add_task_id(*requeue);
+  add_swarm_options(*requeue, shared);
+  requeue->callback([&shared, requeued] {
+    shared.command = [&shared, requeued] {
+      return ask_and_print(shared, {{"verb", "task.requeue"}, {"id", requeued->id}}, columns);
+    };
   });
 
   auto* cancel = task->add_subcommand("cancel", "Cancel a task, also one that runs");

@@ -123,6 +123,43 @@ std::vector<TaskScenario> task_scenarios() {
          run_by_agent(w);
        },
        serve},
+      {"requeue a dead letter, inline payload",
+       [](TaskWorld& w) {
+         w.seen.to_be_requeued = {1};
+         w.submit(1, false);
+         w.agent_dies_with(1);
+       },
+       requeue_dead_letters},
+      {"requeue a dead letter, payload in a region",
+       [](TaskWorld& w) {
+         w.seen.to_be_requeued = {1};
+         w.submit(1, true);
+         w.agent_dies_with(1);
+       },
+       requeue_dead_letters},
+      {"requeue a dead letter, payload in a batch's region",
+       [](TaskWorld& w) {
+         w.seen.to_be_requeued = {1};
+         w.submit_batch(1, {{true}, {true}});
+         w.agent_dies_with(1);
+       },
+       requeue_dead_letters},
+      {"complete a requeued task",
+       [](TaskWorld& w) {
+         w.seen.to_be_requeued = {1};
+         w.submit(1, true);
+         w.agent_dies_with(1);
+         requeue_dead_letters(*w.running_supervisor());
+         w.agent_works();
+       },
+       serve},
+      {"give a dead letter's payload up",
+       [](TaskWorld& w) {
+         w.seen.to_stay_dead = {1};
+         w.submit(1, true);
+         w.agent_dies_with(1);
+       },
+       [](Brain& brain) { brain.tasks().evict_one_result(); }},
       {"relay the release of a result",
        [](TaskWorld& w) {
          w.submit(1, true);
@@ -398,6 +435,13 @@ void notify_without_notice_number(Brain& brain) {
   record.notified = 1;
 }
 
+void requeue_before_its_client_is_known_to_be_told(Brain& brain) {
+  TaskRecord& record = brain.segment().records()[0];
+  record.notified = 0;
+  std::atomic_signal_fence(std::memory_order_release);
+  revive_task(record, 1);
+}
+
 }  // namespace
 
 BOOST_AUTO_TEST_CASE(every_planted_mistake_is_caught) {
@@ -423,6 +467,8 @@ BOOST_AUTO_TEST_CASE(every_planted_mistake_is_caught) {
        dispatch_effect_before_intent},
       {"complete: cursor before the terminal state", "complete and notify, inline result",
        complete_cursor_before_state},
+      {"requeue: not told before revived", "requeue a dead letter, inline payload",
+       requeue_before_its_client_is_known_to_be_told},
       {"notify: published before the notice number", "complete and notify, inline result",
        notify_without_notice_number},
   };

@@ -90,6 +90,14 @@ bool Brain::serve() {
   return from_client + from_agent != 0;
 }
 
+void requeue_dead_letters(Brain& supervisor) {
+  for (std::uint32_t slot = 0; slot < task_capacity; ++slot) {
+    const TaskWord word = word_of(supervisor.tasks().record(slot));
+    if (word.state() == TaskState::dead_letter)
+      (void)supervisor.tasks().requeue(make_task_id(slot, word.generation()));
+  }
+}
+
 TaskWorld::TaskWorld()
     : supervisor_(value_of(Segment::create_supervisor(task_capacity))),
       agent_(value_of(Segment::create_party(agent_party, 1))),
@@ -97,6 +105,7 @@ TaskWorld::TaskWorld()
       client_bank_(value_of(create_memfd("sweep-bank", bank_slots_max * region_bytes))),
       client_memory_(value_of(Mapping::map(client_bank_.get(), bank_slots_max * region_bytes,
                                            Mapping::Access::read_write))) {
+  config_.tasks.attempts_max = 1;  // one agent's death makes a dead letter
   // The operation runs in a forked child: the one place where a writable mapping is passed on.
   for (const Segment* segment : {&supervisor_, &agent_, &client_})
     BOOST_REQUIRE(segment->mapping().give_to_children().has_value());
@@ -233,6 +242,12 @@ bool TaskWorld::client_works() {
       continue;
     }
     ++seen.results[number];
+    if (contains(seen.to_be_requeued, number) || contains(seen.to_stay_dead, number)) {
+      const bool is_dead = ResultWord{body.inline_data[1]}.state() == TaskState::dead_letter;
+      if (!is_dead || token) ++seen.wrong[number];
+      ring.advance();
+      continue;
+    }
     const TaskState expected = contains(seen.to_fail, number) || contains(seen.to_be_doomed, number)
                                    ? TaskState::failed
                                    : TaskState::done;
@@ -298,6 +313,35 @@ bool TaskWorld::agent_works() {
   return moved;
 }
 
+void TaskWorld::agent_dies_with(std::uint64_t number) {
+  const auto brain = running_supervisor();
+  brain->serve();
+  for (RingReader ring = reader(agent_, agent_party, Lane::data); ring.ready();) ring.advance();
+  for (std::uint32_t slot = 0; slot < task_capacity; ++slot)
+    if (const TaskRecord& record = supervisor_.view().records()[slot];
+        record.request.number == number && word_of(record).state() == TaskState::running) {
+      brain->tasks().agent_died(brain->agent(), 1,
+                                make_task_id(slot, word_of(record).generation()));
+      break;
+    }
+  client_works();
+}
+
+/// All is quiet. What a requeued task left is for whoever asks, until the room is needed.
+std::string TaskWorld::end_dead_letters(Brain& supervisor) {
+  for (std::uint32_t slot = 0; slot < task_capacity; ++slot) {
+    const TaskRecord& record = supervisor.tasks().record(slot);
+    if (record.revived_after_ms != 0 && is_terminal(word_of(record).state()) &&
+        record.result_token != 0 && load(supervisor.tasks().result_hold(slot).token) == 0)
+      return "the result of a requeued task is lost";
+  }
+  while (supervisor.tasks().evict_one_result()) {
+  }
+  collect(client_, client_party);
+  collect(agent_, agent_party);
+  return {};
+}
+
 bool TaskWorld::inputs_are_there(TaskId task) const {
   const SegmentView s = supervisor_.view();
   const std::uint32_t slot = task_slot(task);
@@ -314,6 +358,7 @@ bool TaskWorld::inputs_are_there(TaskId task) const {
 }
 
 std::string TaskWorld::run_to_quiet(Brain& supervisor) {
+  if (!seen.to_be_requeued.empty()) requeue_dead_letters(supervisor);
   for (int quiet = 0, rounds = 0; quiet < 3; ++rounds) {
     if (rounds == 100) return "the swarm does not come to rest";
     bool moved = supervisor.serve();
@@ -321,6 +366,8 @@ std::string TaskWorld::run_to_quiet(Brain& supervisor) {
     moved |= client_works();
     quiet = moved ? 0 : quiet + 1;
   }
+  if (!seen.to_be_requeued.empty() || !seen.to_stay_dead.empty())
+    if (std::string wrong = end_dead_letters(supervisor); !wrong.empty()) return wrong;
   return check();
 }
 
@@ -340,6 +387,10 @@ std::string TaskWorld::check() const {
     }
     if (contains(seen.to_be_doomed, number)) {
       if (count(seen.executions) != 0) return which + " was run although what it needs failed";
+      continue;
+    }
+    if (contains(seen.to_stay_dead, number)) {
+      if (count(seen.executions) != 0) return which + " was executed although nobody asked for it";
       continue;
     }
     if (count(seen.executions) != (contains(seen.to_fail_once, number) ? 2 : 1))

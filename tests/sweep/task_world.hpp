@@ -48,6 +48,9 @@ class Brain {
   std::unique_ptr<Succession> succession_;
 };
 
+/// What an operator does: asks for every dead letter to be tried again.
+void requeue_dead_letters(Brain& supervisor);
+
 class TaskWorld {
  public:
   TaskWorld();
@@ -74,6 +77,10 @@ class TaskWorld {
   /// Runs what was dispatched and answers, with a region of its own where the payload was one.
   bool agent_works();
 
+  /// It dies with this task in hand and never began with what else it was given. The task is a dead
+  /// letter, and its client knows.
+  void agent_dies_with(std::uint64_t number);
+
   /// Everybody works until nothing moves. Returns what is violated, empty = nothing.
   std::string run_to_quiet(Brain& supervisor);
 
@@ -89,6 +96,7 @@ class TaskWorld {
   void release_to_supervisor(const Segment& from, PartyId party, Token token);
   bool collect(const Segment& owner, PartyId party);
   std::string check() const;
+  std::string end_dead_letters(Brain& supervisor);
   /// The results that the task depends on are there for its agent to read.
   bool inputs_are_there(TaskId task) const;
 
@@ -107,9 +115,11 @@ class TaskWorld {
     std::map<std::uint64_t, int> wrong;       ///< results that are not the payload's answer
     std::vector<std::uint64_t> submitted;
     std::vector<std::uint64_t> to_be_refused;
-    std::vector<std::uint64_t> to_fail;       ///< the agent says so
-    std::vector<std::uint64_t> to_fail_once;  ///< the agent says so of the first attempt
-    std::vector<std::uint64_t> to_be_doomed;  ///< never run: what they depend on fails
+    std::vector<std::uint64_t> to_fail;         ///< the agent says so
+    std::vector<std::uint64_t> to_fail_once;    ///< the agent says so of the first attempt
+    std::vector<std::uint64_t> to_be_doomed;    ///< never run: what they depend on fails
+    std::vector<std::uint64_t> to_be_requeued;  ///< a dead letter that somebody wants tried again
+    std::vector<std::uint64_t> to_stay_dead;    ///< a dead letter whose payload is given up
   };
   mutable Seen seen;
 };
