@@ -21,7 +21,6 @@ Journal::Journal(JournalOptions options, Limits limits)
     : options_(std::move(options)),
       limits_(limits),
       event_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
-  trouble_ = Error{ErrorCode::refused, options_.path + " is being opened", 0};
   // Signals are for the loop's thread.
   sigset_t all, before;
   ::sigfillset(&all);
@@ -43,9 +42,12 @@ Journal::~Journal() {
 // ---- the loop's side ----
 
 bool Journal::has_room(std::uint64_t blob_bytes) const noexcept {
-  // One large payload always fits: else it never would.
-  return in_flight_entries_ < limits_.entries_max &&
-         (in_flight_bytes_ == 0 || in_flight_bytes_ + blob_bytes <= limits_.bytes_max);
+  return in_flight_entries_ < limits_.entries_max && has_room_for(blob_bytes);
+}
+
+bool Journal::has_room_for(std::uint64_t blob_bytes) const noexcept {
+  // A large one alone always fits: else it never would.
+  return in_flight_bytes_ == 0 || in_flight_bytes_ + blob_bytes <= limits_.bytes_max;
 }
 
 JournalBatch::Entry& Journal::stage(std::uint64_t blob_bytes, const Fill& fill) {
@@ -65,12 +67,13 @@ void Journal::accept(const JournalAccept& accept, std::uint64_t blob_bytes, cons
   entry.id = accept.id;
   entry.task = accept.task;
   entry.at_us = accept.accepted_us;
-  entry.payload_hash[0] = accept.payload_hash[0];
-  entry.payload_hash[1] = accept.payload_hash[1];
+  entry.request_hash[0] = accept.request_hash[0];
+  entry.request_hash[1] = accept.request_hash[1];
   entry.timeout_ms = accept.timeout_ms;
   entry.priority = accept.priority;
   entry.text = staged_.add(accept.capability.data(), accept.capability.size());
   entry.options = staged_.add(accept.options.data(), accept.options.size());
+  entry.inputs = staged_.add(accept.inputs.data(), accept.inputs.size_bytes());
   entry.key = staged_.add(accept.key.data(), accept.key.size());
 }
 
@@ -82,6 +85,7 @@ void Journal::end(const JournalEnd& end, std::uint64_t blob_bytes, const Fill& f
   entry.at_us = end.ended_us;
   entry.state = end.state;
   entry.attempts = end.attempts;
+  entry.has_inputs = end.has_inputs;
 }
 
 void Journal::flush() {
@@ -143,6 +147,14 @@ void Journal::ask(DurableId id, std::uint64_t question) {
   wake_.notify_one();
 }
 
+void Journal::ask_key(std::string_view key) {
+  {
+    const std::lock_guard lock(mutex_);
+    questions_.keys.emplace_back(key);
+  }
+  wake_.notify_one();
+}
+
 // ---- the journal's thread ----
 
 void Journal::run() {
@@ -162,14 +174,17 @@ void Journal::run() {
       continue;
     }
     wake_.wait(lock, has_work);
+    if (!inbox_.empty() && !stop_) linger(lock);
+    // Taken together: what is asked is answered when what was handed over before is written.
+    Questions asked;
+    std::swap(asked, questions_);
     if (!inbox_.empty()) {
-      if (!stop_) linger(lock);
       std::swap(writing_, inbox_);
       while (!commit(lock, *store))
         if (stop_) return;
       writing_.clear();
     }
-    if (!questions_.empty()) answer(lock, *store);
+    if (!asked.empty()) answer(lock, *store, std::move(asked));
     if (stop_ && inbox_.empty()) return;
     if (!store->must_be_tidied()) continue;
     lock.unlock();
@@ -237,42 +252,59 @@ void Journal::linger(std::unique_lock<std::mutex>& lock) {
                        [](const auto& entry) { return entry.state == TaskState::free; });
   };
   const std::uint64_t most_us = std::min<std::uint64_t>(limits_.linger_us, commit_average_us_ / 2);
-  if (most_us == 0 || inbox_.entries.size() > 8 || !all_accepted()) return;
-  wake_.wait_for(lock, std::chrono::microseconds(most_us),
-                 [&] { return stop_ || inbox_.entries.size() > 8 || !all_accepted(); });
+  const auto is_enough = [&] {
+    return stop_ || !questions_.empty() || inbox_.entries.size() > 8 || !all_accepted();
+  };
+  if (most_us == 0 || is_enough()) return;
+  wake_.wait_for(lock, std::chrono::microseconds(most_us), is_enough);
 }
 
-void Journal::answer(std::unique_lock<std::mutex>& lock, JournalStore& store) {
-  Questions questions;
-  std::swap(questions, questions_);
+void Journal::answer(std::unique_lock<std::mutex>& lock, JournalStore& store, Questions questions) {
   lock.unlock();
-  std::optional<JournalNews::Unfinished> unfinished;
-  std::vector<JournalNews::Found> found;
+  JournalNews answers;
+  Questions again;
   std::optional<Error> failed;
   if (const auto& range = questions.unfinished) {
     auto rows = store.unfinished(range->after, range->rows_max, range->bytes_max);
-    if (rows)
-      unfinished = JournalNews::Unfinished{std::move(*rows)};
-    else
+    if (rows) {
+      answers.unfinished = JournalNews::Unfinished{std::move(*rows)};
+    } else {
       failed = rows.error();
+      again.unfinished = questions.unfinished;
+    }
   }
   for (const auto& [id, question] : questions.single) {
     auto row = store.find(id);
-    if (!row) failed = row.error();
-    found.push_back({question, row ? std::move(*row) : std::nullopt});
+    if (row) {
+      answers.found.push_back({question, std::move(*row)});
+    } else {
+      failed = row.error();
+      again.single.emplace_back(id, question);
+    }
+  }
+  for (std::string& key : questions.keys) {
+    auto known = store.find_key(key);
+    if (known) {
+      answers.keys.push_back({std::move(key), *known});
+    } else {
+      failed = known.error();
+      again.keys.push_back(std::move(key));
+    }
   }
   lock.lock();
-  if (unfinished) news_.unfinished = std::move(unfinished);
-  std::move(found.begin(), found.end(), std::back_inserter(news_.found));
+  if (answers.unfinished) news_.unfinished = std::move(answers.unfinished);
+  std::move(answers.found.begin(), answers.found.end(), std::back_inserter(news_.found));
+  std::move(answers.keys.begin(), answers.keys.end(), std::back_inserter(news_.keys));
   tell();
   if (!failed) {
     trouble_.reset();
-  } else {
-    // Asked again after a while, unless the loop has asked anew: what is unfinished must be found.
-    if (questions.unfinished && !unfinished && !questions_.unfinished)
-      questions_.unfinished = questions.unfinished;
-    wait_before_retry(lock, *failed);
+    return;
   }
+  // Asked again after a while, unless the loop has asked anew: somebody waits for it.
+  if (again.unfinished && !questions_.unfinished) questions_.unfinished = again.unfinished;
+  std::move(again.single.begin(), again.single.end(), std::back_inserter(questions_.single));
+  std::move(again.keys.begin(), again.keys.end(), std::back_inserter(questions_.keys));
+  wait_before_retry(lock, *failed);
 }
 
 void Journal::tell() {

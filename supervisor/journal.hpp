@@ -36,10 +36,15 @@ struct JournalNews {
     std::uint64_t question = 0;
     std::optional<JournalRow> row;
   };
+  struct Key {
+    std::string key;
+    std::optional<JournalKey> known;
+  };
   std::optional<Opened> opened;
   std::vector<JournalSynced> synced;
   std::optional<Unfinished> unfinished;
   std::vector<Found> found;
+  std::vector<Key> keys;
 };
 
 /// One thread uses it: the loop's. Opens its file in the background.
@@ -72,20 +77,25 @@ class Journal {
 
   /// There is room for one more acceptance of this size.
   bool has_room(std::uint64_t blob_bytes) const noexcept;
+  /// There is room for one more result of this size.
+  bool has_room_for(std::uint64_t blob_bytes) const noexcept;
   /// Copies everything. `fill` is given the memory for `blob_bytes` of payload, now.
   using Fill = std::function<void(std::span<std::byte>)>;
   void accept(const JournalAccept& accept, std::uint64_t blob_bytes, const Fill& fill);
-  /// The same for the result. Never refused for want of entries; the caller looks at has_room()
+  /// The same for the result. Never refused for want of entries; the caller looks at has_room_for()
   /// where the result is large and keeps it in its region meanwhile.
   void end(const JournalEnd& end, std::uint64_t blob_bytes, const Fill& fill);
   /// Hands over what was staged: once a round, not once an entry.
   void flush();
   bool has_staged() const noexcept { return !staged_.empty(); }
 
-  /// Asks for unfinished tasks above `after`; the answer is news. One question at a time.
+  // Questions. Their answers are news; each knows all that was flushed before it was asked.
+  /// Unfinished tasks above `after`. One question at a time.
   void ask_unfinished(DurableId after, std::size_t rows_max, std::uint64_t bytes_max);
-  /// Asks for one task, synced entries only; the answer names `question`.
+  /// One task; the answer names `question`.
   void ask(DurableId id, std::uint64_t question);
+  /// Whose a key is; the answer names it.
+  void ask_key(std::string_view key);
 
   struct Figures {
     std::uint64_t commits = 0;
@@ -107,13 +117,14 @@ class Journal {
     };
     std::optional<Range> unfinished;
     std::vector<std::pair<DurableId, std::uint64_t>> single;
-    bool empty() const { return !unfinished && single.empty(); }
+    std::vector<std::string> keys;
+    bool empty() const { return !unfinished && single.empty() && keys.empty(); }
   };
 
   void run();
   bool open(std::unique_lock<std::mutex>& lock, std::unique_ptr<JournalStore>& store);
   bool commit(std::unique_lock<std::mutex>& lock, JournalStore& store);
-  void answer(std::unique_lock<std::mutex>& lock, JournalStore& store);
+  void answer(std::unique_lock<std::mutex>& lock, JournalStore& store, Questions questions);
   void linger(std::unique_lock<std::mutex>& lock);
   bool wait_before_retry(std::unique_lock<std::mutex>& lock, const Error& error);
   JournalBatch::Entry& stage(std::uint64_t blob_bytes, const Fill& fill);

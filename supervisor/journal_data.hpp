@@ -32,8 +32,9 @@ struct JournalAccept {
   std::uint32_t timeout_ms = 0;
   std::uint64_t accepted_us = 0;           ///< wall clock, microseconds since 1970
   std::span<const std::byte> options;      ///< opaque here: what else the submission asked for
+  std::span<const DurableId> inputs;       ///< the tasks it depends on, in their order
   std::string_view key;                    ///< idempotency key; empty = none
-  std::uint64_t payload_hash[2] = {0, 0};  ///< XXH3-128; compared when the key is there already
+  std::uint64_t request_hash[2] = {0, 0};  ///< XXH3-128; compared when the key is there already
 };
 
 struct JournalEnd {
@@ -42,6 +43,7 @@ struct JournalEnd {
   TaskState state = TaskState::done;  ///< terminal
   std::uint32_t attempts = 0;
   std::uint64_t ended_us = 0;
+  bool has_inputs = false;  ///< of its own: nobody needs their results for it any longer
 };
 
 /// Entries in the order they were made; their bytes lie in one piece beside them.
@@ -54,12 +56,13 @@ struct JournalBatch {
     DurableId id = 0;
     TaskId task = 0;
     std::uint64_t at_us = 0;
-    std::uint64_t payload_hash[2] = {0, 0};
-    Bytes text, options, key, blob;  ///< text: the capability; blob: payload or result
+    std::uint64_t request_hash[2] = {0, 0};
+    Bytes text, options, inputs, key, blob;  ///< text: the capability; blob: payload or result
     std::uint32_t timeout_ms = 0;
     std::uint32_t attempts = 0;
     TaskState state = TaskState::free;  ///< free = an acceptance, else an end
     Priority priority = Priority::normal;
+    bool has_inputs = false;  ///< of an end
   };
   static constexpr std::size_t bytes_kept = 8u << 20;  ///< allocated, from batch to batch
   std::vector<Entry> entries;
@@ -83,7 +86,7 @@ struct JournalBatch {
     bytes.insert(bytes.end(), other.bytes.begin(), other.bytes.end());
     entries.reserve(entries.size() + other.entries.size());
     for (Entry entry : other.entries) {
-      for (Bytes* where : {&entry.text, &entry.options, &entry.key, &entry.blob})
+      for (Bytes* where : {&entry.text, &entry.options, &entry.inputs, &entry.key, &entry.blob})
         where->offset += by;
       entries.push_back(entry);
     }
@@ -104,6 +107,12 @@ struct JournalSynced {
   DurableId other = 0;
 };
 
+/// Whose a key is.
+struct JournalKey {
+  DurableId id = 0;
+  std::uint64_t request_hash[2] = {0, 0};
+};
+
 /// A row as it is on disk.
 struct JournalRow {
   DurableId id = 0;
@@ -112,6 +121,7 @@ struct JournalRow {
   Priority priority = Priority::normal;
   std::uint32_t timeout_ms = 0;
   std::vector<std::byte> options;
+  std::vector<DurableId> inputs;  ///< of a task that has not ended
   std::vector<std::byte> payload;
   TaskState state = TaskState::free;  ///< free = not ended
   std::uint32_t attempts = 0;
@@ -125,9 +135,10 @@ struct JournalOptions {
   /// Names the life of this swarm (from root's start to its end); the same for each of its
   /// supervisors.
   std::string run;
-  std::uint64_t ended_kept = 100'000;  ///< ended tasks; beyond that the oldest are deleted
-  bool check_all = true;               ///< look at every page once when opening
-  std::string vfs;                     ///< SQLite's; empty = the default one
+  /// Ended tasks; beyond that the oldest are deleted, but for those that unfinished ones depend on.
+  std::uint64_t ended_kept = 100'000;
+  bool check_all = true;  ///< look at every page once when opening
+  std::string vfs;        ///< SQLite's; empty = the default one
 };
 
 }  // namespace micro_swarm

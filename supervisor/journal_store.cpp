@@ -2,9 +2,10 @@
 
 #include <sqlite3.h>
 
+#include <algorithm>
 #include <ctime>
 
-#include "supervisor/tasks.hpp"
+#include "ipc/task_names.hpp"
 
 /// A test compiles this file with a weaker one and must find out.
 #ifndef MS_JOURNAL_SYNCHRONOUS
@@ -37,10 +38,14 @@ constexpr const char* tables =
     "CREATE TABLE tasks("
     "  id INTEGER PRIMARY KEY, state TEXT NOT NULL, capability TEXT NOT NULL,"
     "  priority INTEGER NOT NULL, timeout_ms INTEGER NOT NULL, accepted_us INTEGER NOT NULL,"
-    "  ended_us INTEGER, attempts INTEGER, key BLOB, payload_hash BLOB, options BLOB,"
+    "  ended_us INTEGER, attempts INTEGER, key BLOB, request_hash BLOB, options BLOB,"
     "  payload BLOB, result BLOB);"
     "CREATE UNIQUE INDEX tasks_by_key ON tasks(key) WHERE key IS NOT NULL;"
     "CREATE INDEX tasks_unfinished ON tasks(id) WHERE ended_us IS NULL;"
+    "CREATE TABLE inputs("
+    "  task INTEGER NOT NULL, position INTEGER NOT NULL, input INTEGER NOT NULL,"
+    "  PRIMARY KEY(task, position)) WITHOUT ROWID;"
+    "CREATE INDEX inputs_by_input ON inputs(input);"
     "PRAGMA application_id=1297307466;"
     "PRAGMA user_version=1;"
     "COMMIT;";
@@ -257,17 +262,21 @@ Result<void> JournalStore::prepare() {
            {&commit_, "COMMIT"},
            {&accept_,
             "INSERT INTO tasks(id, state, capability, priority, timeout_ms, accepted_us, key,"
-            " payload_hash, options, payload) VALUES(?,'accepted',?,?,?,?,?,?,?,?)"
+            " request_hash, options, payload) VALUES(?,'accepted',?,?,?,?,?,?,?,?)"
             " ON CONFLICT DO NOTHING"},
            {&end_,
             "UPDATE tasks SET state=?2, attempts=?3, ended_us=?4, result=?5, payload=NULL"
             " WHERE id=?1 AND ended_us IS NULL"},
-           {&by_key_, "SELECT id, payload_hash FROM tasks WHERE key=?"},
+           {&by_key_, "SELECT id, request_hash FROM tasks WHERE key=?"},
+           {&add_input_, "INSERT INTO inputs(task, position, input) VALUES(?,?,?)"},
+           {&drop_inputs_, "DELETE FROM inputs WHERE task=?"},
+           {&inputs_, "SELECT input FROM inputs WHERE task=? ORDER BY position"},
            // Ids are given in order, so the lowest ended ones are the oldest; but for what an
            // earlier run left and this one has ended.
            {&delete_oldest_,
             "DELETE FROM tasks WHERE id IN (SELECT id FROM tasks WHERE ended_us IS NOT NULL AND"
-            " (id >= ?2 OR ended_us < ?3) ORDER BY id LIMIT ?1)"},
+            " (id >= ?2 OR ended_us < ?3) AND"
+            " NOT EXISTS(SELECT 1 FROM inputs WHERE input=tasks.id) ORDER BY id LIMIT ?1)"},
            {&unfinished_, "SELECT " + columns +
                               " FROM tasks INDEXED BY tasks_unfinished WHERE ended_us IS NULL AND"
                               " id > ? ORDER BY id LIMIT ?"},
@@ -321,7 +330,7 @@ Result<JournalSynced> JournalStore::write_accept(const JournalBatch& batch,
     ::sqlite3_bind_null(s, 7);
   } else {
     bind_bytes(s, 6, batch.at(entry.key), entry.key.size);
-    ::sqlite3_bind_blob(s, 7, entry.payload_hash, sizeof entry.payload_hash, SQLITE_STATIC);
+    ::sqlite3_bind_blob(s, 7, entry.request_hash, sizeof entry.request_hash, SQLITE_STATIC);
   }
   if (entry.options.size == 0)
     ::sqlite3_bind_null(s, 8);
@@ -330,23 +339,36 @@ Result<JournalSynced> JournalStore::write_accept(const JournalBatch& batch,
   bind_bytes(s, 9, batch.at(entry.blob), entry.blob.size);
   if (auto done = step(s); !done) return done.error();
   JournalSynced synced{JournalSynced::What::accepted, entry.task, entry.id, 0};
-  if (entry.key.size == 0 || ::sqlite3_changes(database_.get()) != 0) return synced;
+  if (::sqlite3_changes(database_.get()) != 0) {
+    if (auto done = write_inputs(batch, entry); !done) return done.error();
+    return synced;
+  }
+  if (entry.key.size == 0) return synced;
 
   // Entered before: by a supervisor that died since, or as another task with the same key.
-  sqlite3_stmt* k = by_key_.get();
-  const Reset reset_key(k);
-  bind_bytes(k, 1, batch.at(entry.key), entry.key.size);
-  const int code = ::sqlite3_step(k);
-  if (code == SQLITE_DONE) return synced;
-  if (code != SQLITE_ROW) return error("cannot be read");
-  const auto other = static_cast<DurableId>(::sqlite3_column_int64(k, 0));
-  if (other == entry.id) return synced;
-  synced.other = other;
-  const auto hash = bytes_of(k, 1);
-  const bool same = hash.size() == sizeof entry.payload_hash &&
-                    std::memcmp(hash.data(), entry.payload_hash, hash.size()) == 0;
+  const auto known = find_key({reinterpret_cast<const char*>(batch.at(entry.key)), entry.key.size});
+  if (!known) return known.error();
+  if (!*known || (*known)->id == entry.id) return synced;
+  synced.other = (*known)->id;
+  const bool same =
+      std::memcmp((*known)->request_hash, entry.request_hash, sizeof entry.request_hash) == 0;
   synced.what = same ? JournalSynced::What::duplicate : JournalSynced::What::conflict;
   return synced;
+}
+
+Result<void> JournalStore::write_inputs(const JournalBatch& batch,
+                                        const JournalBatch::Entry& entry) {
+  for (std::uint64_t at = 0; at * sizeof(DurableId) < entry.inputs.size; ++at) {
+    DurableId input = 0;
+    std::memcpy(&input, batch.at(entry.inputs) + at * sizeof input, sizeof input);
+    sqlite3_stmt* s = add_input_.get();
+    const Reset reset(s);
+    bind(s, 1, entry.id);
+    bind(s, 2, at);
+    bind(s, 3, input);
+    if (auto done = step(s); !done) return done;
+  }
+  return {};
 }
 
 Result<JournalSynced> JournalStore::write_end(const JournalBatch& batch,
@@ -364,6 +386,11 @@ Result<JournalSynced> JournalStore::write_end(const JournalBatch& batch,
     ++ended_;
   else
     ++ends_repeated_;
+  if (entry.has_inputs) {
+    const Reset reset_inputs(drop_inputs_.get());
+    bind(drop_inputs_.get(), 1, entry.id);
+    if (auto done = step(drop_inputs_.get()); !done) return done.error();
+  }
   return JournalSynced{JournalSynced::What::ended, entry.task, entry.id, 0};
 }
 
@@ -412,6 +439,7 @@ Result<std::vector<JournalRow>> JournalStore::unfinished(DurableId after, std::s
     if (code == SQLITE_DONE) break;
     if (code != SQLITE_ROW) return error("cannot be read");
     rows.push_back(row_of(s));
+    if (auto done = read_inputs(rows.back()); !done) return done.error();
     bytes += rows.back().payload.size();
   }
   return rows;
@@ -423,7 +451,35 @@ Result<std::optional<JournalRow>> JournalStore::find(DurableId id) {
   const int code = ::sqlite3_step(find_.get());
   if (code == SQLITE_DONE) return std::optional<JournalRow>();
   if (code != SQLITE_ROW) return error("cannot be read");
-  return std::optional(row_of(find_.get()));
+  JournalRow row = row_of(find_.get());
+  if (auto done = read_inputs(row); !done) return done.error();
+  return std::optional(std::move(row));
+}
+
+Result<std::optional<JournalKey>> JournalStore::find_key(std::string_view key) {
+  sqlite3_stmt* s = by_key_.get();
+  const Reset reset(s);
+  bind_bytes(s, 1, reinterpret_cast<const std::byte*>(key.data()), key.size());
+  const int code = ::sqlite3_step(s);
+  if (code == SQLITE_DONE) return std::optional<JournalKey>();
+  if (code != SQLITE_ROW) return error("cannot be read");
+  JournalKey known;
+  known.id = static_cast<DurableId>(::sqlite3_column_int64(s, 0));
+  const auto hash = bytes_of(s, 1);
+  std::memcpy(known.request_hash, hash.data(), std::min(hash.size(), sizeof known.request_hash));
+  return std::optional(known);
+}
+
+Result<void> JournalStore::read_inputs(JournalRow& row) {
+  sqlite3_stmt* s = inputs_.get();
+  const Reset reset(s);
+  bind(s, 1, row.id);
+  for (;;) {
+    const int code = ::sqlite3_step(s);
+    if (code == SQLITE_DONE) return {};
+    if (code != SQLITE_ROW) return error("cannot be read");
+    row.inputs.push_back(static_cast<DurableId>(::sqlite3_column_int64(s, 0)));
+  }
 }
 
 // ---- SQLite ----

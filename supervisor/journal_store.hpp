@@ -5,6 +5,7 @@
 //
 //   tasks   one row a task: entered when it is accepted, changed once, when it has ended. Then its
 //           payload goes and its result comes. `state` is 'accepted' until then.
+//   inputs  what unfinished tasks depend on. A task that is named there is not deleted.
 //   runs    one row a life of the swarm, with the first of the ids it gives.
 //
 // A write() that returned is on the disk (synchronous=FULL: the log is synced in each commit). A
@@ -43,6 +44,7 @@ class JournalStore {
   Result<std::vector<JournalRow>> unfinished(DurableId after, std::size_t rows_max,
                                              std::uint64_t bytes_max);
   Result<std::optional<JournalRow>> find(DurableId id);
+  Result<std::optional<JournalKey>> find_key(std::string_view key);
 
   /// Between commits: moves the log into the database. Failing is no harm.
   void tidy();
@@ -63,6 +65,8 @@ class JournalStore {
   Result<void> write_entries(const JournalBatch& batch, std::vector<JournalSynced>& synced);
   Result<JournalSynced> write_accept(const JournalBatch& batch, const JournalBatch::Entry& entry);
   Result<JournalSynced> write_end(const JournalBatch& batch, const JournalBatch::Entry& entry);
+  Result<void> write_inputs(const JournalBatch& batch, const JournalBatch::Entry& entry);
+  Result<void> read_inputs(JournalRow& row);
   Result<void> delete_oldest(std::size_t entered);
   Result<void> run(const char* sql);
   Result<std::int64_t> number(const char* sql);
@@ -82,6 +86,7 @@ class JournalStore {
   JournalOptions options_;
   std::unique_ptr<sqlite3, Close> database_;
   Statement begin_, commit_, accept_, end_, by_key_, delete_oldest_, unfinished_, find_;
+  Statement add_input_, drop_inputs_, inputs_;
   DurableId first_id_ = 0;
   std::uint64_t started_us_ = 0;
   std::uint64_t ended_ = 0;  ///< rows that are ended

@@ -37,6 +37,7 @@ class JournalUnderTest {
   std::vector<JournalSynced> synced;
   std::optional<JournalNews::Unfinished> unfinished;
   std::map<std::uint64_t, std::optional<JournalRow>> found;
+  std::map<std::string, std::optional<JournalKey>> keys;
 
   void take() {
     JournalNews news = journal.take();
@@ -47,6 +48,7 @@ class JournalUnderTest {
     }
     if (news.unfinished) unfinished = std::move(news.unfinished);
     for (auto& answer : news.found) found[answer.question] = std::move(answer.row);
+    for (auto& answer : news.keys) keys[answer.key] = answer.known;
   }
   /// Sleeps on the journal's event until it has told what makes this true.
   template <class Holds>
@@ -62,7 +64,7 @@ class JournalUnderTest {
     return wait([&] { return first_id.has_value(); });
   }
   void accept(DurableId id, const std::string& payload, const std::string& key = "",
-              std::uint64_t hash = 0) {
+              std::uint64_t hash = 0, const std::vector<DurableId>& inputs = {}) {
     JournalAccept accept;
     accept.id = id;
     accept.task = id + 1'000'000;
@@ -71,12 +73,13 @@ class JournalUnderTest {
     accept.timeout_ms = 250;
     accept.accepted_us = 1'000 + id;
     accept.key = key;
-    accept.payload_hash[0] = hash;
+    accept.request_hash[0] = hash;
+    accept.inputs = inputs;
     journal.accept(accept, payload.size(), filled_with(payload));
   }
   void end(DurableId id, const std::string& result, TaskState state = TaskState::done,
-           std::uint32_t attempts = 1) {
-    journal.end({id, id + 1'000'000, state, attempts, 2'000 + id}, result.size(),
+           std::uint32_t attempts = 1, bool has_inputs = false) {
+    journal.end({id, id + 1'000'000, state, attempts, 2'000 + id, has_inputs}, result.size(),
                 filled_with(result));
   }
   std::vector<JournalRow> all_unfinished(DurableId after = 0, std::size_t rows_max = 10'000) {

@@ -185,6 +185,71 @@ BOOST_AUTO_TEST_CASE(the_oldest_ended_tasks_make_room) {
   BOOST_TEST(j.row(1'000).has_value());
 }
 
+BOOST_AUTO_TEST_CASE(what_an_unfinished_task_reads_is_kept_until_that_has_ended) {
+  const Place place;
+  JournalOptions options = place.options();
+  options.ended_kept = 10;
+  JournalUnderTest j(options);
+  BOOST_REQUIRE(j.wait_open());
+  j.accept(1, "p");
+  j.end(1, "r");
+  j.accept(2, "p");
+  j.end(2, "r");
+  j.accept(3, "reads", "", 0, {2, 1});
+  const auto end_many = [&](DurableId from) {
+    for (DurableId id = from; id < from + 100; ++id) {
+      j.accept(id, "p");
+      j.end(id, "r");
+      if (id % 10 != 9) continue;
+      j.journal.flush();
+      BOOST_REQUIRE(j.wait([&] { return j.ended.contains(id); }));
+    }
+  };
+  end_many(100);
+  BOOST_TEST(!j.row(100).has_value());
+  BOOST_TEST((j.row(3)->inputs == std::vector<DurableId>{2, 1}));
+  BOOST_TEST((j.all_unfinished().at(0).inputs == std::vector<DurableId>{2, 1}));
+  BOOST_TEST(text(j.row(1)->result) == "r");
+  BOOST_TEST(j.row(2).has_value());
+
+  j.accept(3, "reads", "", 0, {2, 1});  // after a death
+  j.end(3, "r", TaskState::done, 1, true);
+  end_many(200);
+  BOOST_TEST(!j.row(1).has_value());
+  BOOST_TEST(!j.row(2).has_value());
+  BOOST_TEST(!j.row(3).has_value());
+}
+
+BOOST_AUTO_TEST_CASE(an_answer_knows_all_that_was_handed_over_before_the_question) {
+  const Place place;
+  FaultVfs disk("fault");
+  {
+    JournalOptions options = place.options();
+    options.vfs = disk.name();
+    JournalUnderTest j(options);
+    BOOST_REQUIRE(j.wait_open());
+    for (DurableId id = 1; id <= 200; ++id) {
+      // A commit is under way, or has just ended, when the next entry and its question come.
+      if (id % 3 == 0) disk.set_hung(true);
+      j.accept(1'000 + id, "before");
+      j.journal.flush();
+      const std::string key = "key " + std::to_string(id);
+      j.accept(id, "p", key, id);
+      j.journal.flush();
+      j.journal.ask_key(key);
+      j.journal.ask_key(key + " of nobody");
+      j.journal.ask(id, id);
+      disk.set_hung(false);
+      BOOST_REQUIRE(j.wait([&] { return j.found.contains(id); }));
+      BOOST_REQUIRE(j.keys.at(key).has_value());
+      BOOST_TEST(j.keys.at(key)->id == id);
+      BOOST_TEST(j.keys.at(key)->request_hash[0] == id);
+      BOOST_TEST(!j.keys.at(key + " of nobody").has_value());
+      BOOST_TEST(j.found.at(id).has_value());
+    }
+  }
+}
+
 // ---- what can be in its place ----
 
 BOOST_AUTO_TEST_CASE(another_programs_database_is_refused_and_left_as_it_is) {
