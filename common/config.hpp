@@ -58,7 +58,7 @@ struct SwarmConfig {
   std::string name = "default";
   Topology topology = Topology::star;
   std::uint32_t agents = 4;  ///< generic agents, when no [[agent]] table is given
-  std::string state_dir;     ///< empty: nothing is kept over a stop of the swarm
+  std::string state_dir;     ///< absolute; empty: nothing is kept over a stop of the swarm
 };
 
 struct MemoryConfig {

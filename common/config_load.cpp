@@ -122,10 +122,13 @@ class Finisher {
       return refuse("swarm.topology",
                     "\"" + std::string(name_of(c.swarm.topology)) +
                         "\" is known but carries no links in this version; use \"star\"");
-    if (!c.swarm.state_dir.empty())
-      return refuse("swarm.state_dir",
-                    "this version keeps nothing on disk, so it would not survive a stop as a state "
-                    "directory promises; leave it empty");
+    if (!c.swarm.state_dir.empty()) {
+      // In a file it is meant beside the file, as models are.
+      const auto origin = c.origins.find("swarm.state_dir");
+      const bool in_file = origin != c.origins.end() && origin->second == ConfigOrigin::file;
+      const auto base = in_file ? c.file.parent_path() : std::filesystem::path();
+      c.swarm.state_dir = std::filesystem::absolute(base / c.swarm.state_dir).string();
+    }
     if (c.memory.pool_size % c.memory.region_size != 0)
       return refuse("memory.pool_size", exact_size_text(c.memory.pool_size) +
                                             " is no multiple of memory.region_size, which is " +

@@ -42,8 +42,10 @@ std::string_view name_of(SubmitRefusal reason) {
     case SubmitRefusal::unknown_dependency: return "unknown_dependency";
     case SubmitRefusal::dependency_cycle: return "dependency_cycle";
     case SubmitRefusal::result_not_kept: return "result_not_kept";
-    case SubmitRefusal::option_unsupported: return "option_unsupported";
+    case SubmitRefusal::no_state_dir: return "no_state_dir";
     case SubmitRefusal::too_large: return "too_large";
+    case SubmitRefusal::key_conflict: return "key_conflict";
+    case SubmitRefusal::journal_stuck: return "journal_stuck";
   }
   return "unknown";
 }
@@ -71,9 +73,13 @@ std::string_view text_of(SubmitRefusal reason) {
     case SubmitRefusal::result_not_kept:
       return "it depends on a task that has ended and whose result was handed over: submit both in "
              "one batch";
-    case SubmitRefusal::option_unsupported:
-      return "this version does not act on idempotency keys: leave them out";
+    case SubmitRefusal::no_state_dir:
+      return "idempotency keys need a swarm that was started with --state-dir";
     case SubmitRefusal::too_large: return "it asks for more than the swarm ever has";
+    case SubmitRefusal::key_conflict:
+      return "its idempotency key was used for another request: use a new key";
+    case SubmitRefusal::journal_stuck:
+      return "the journal cannot be written now (`microswarm status` says why)";
   }
   return "unknown";
 }

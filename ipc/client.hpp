@@ -103,7 +103,9 @@ struct TaskOptions {
   std::uint16_t cpu_slots = 0;
   std::uint32_t resource_regions = 0;
   std::uint64_t resource_bytes = 0;
-  /// At most 64 bytes.
+  /// At most 64 bytes; for swarms with a state directory. A request with the same key, capability
+  /// and payload as an earlier one, of whomever, ends as that one does and does not run again; with
+  /// another payload it is refused (key_conflict).
   std::string_view idempotency_key;
 };
 

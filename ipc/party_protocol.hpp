@@ -115,10 +115,13 @@ enum class SubmitRefusal : std::uint8_t {
   unknown_category,    ///< none of the configuration's
   unknown_dependency,  ///< not an own earlier number, not in the batch, no task that is on record
   dependency_cycle,
-  result_not_kept,     ///< a dependency has ended and its result went to its client
-  option_unsupported,  ///< this version does not act on an option, so it does not take it either
-  too_large,           ///< it asks for more than the swarm, or one agent, ever has
+  result_not_kept,  ///< a dependency has ended and its result went to its client
+  no_state_dir,     ///< an idempotency key, and the swarm keeps nothing that would know it again
+  too_large,        ///< it asks for more than the swarm, or one agent, ever has
+  key_conflict,     ///< its idempotency key is that of another request
+  journal_stuck,    ///< the journal cannot be written now, or does not keep up
 };
+inline constexpr SubmitRefusal last_submit_refusal = SubmitRefusal::journal_stuck;
 std::string_view name_of(SubmitRefusal reason);
 /// One sentence for whoever submitted.
 std::string_view text_of(SubmitRefusal reason);
@@ -153,7 +156,7 @@ struct RefusalCode {  // {0:24, SubmitRefusal:8, ErrorCode:32}
   }
   constexpr SubmitRefusal reason() const {
     const std::uint64_t value = (word >> 32) & 0xff;
-    return value <= static_cast<std::uint64_t>(SubmitRefusal::too_large)
+    return value <= static_cast<std::uint64_t>(last_submit_refusal)
                ? static_cast<SubmitRefusal>(value)
                : SubmitRefusal::none;
   }

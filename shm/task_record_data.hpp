@@ -77,7 +77,9 @@ struct TaskRequestData {
   std::uint8_t inline_bytes = 0;
   std::uint8_t is_detached = 0;  ///< its client does not wait for the result
   std::uint8_t has_options = 0;  ///< its TaskOptionsRow counts, and its TaskDependencies
-  std::uint8_t reserved[4] = {};
+  std::uint8_t is_result_only =
+      0;  ///< an earlier run ended it; here for those that read its result
+  std::uint8_t reserved[3] = {};
   std::uint8_t inline_payload[task_inline_bytes_max] = {};
 };
 static_assert(sizeof(TaskRequestData) == 80);
@@ -111,8 +113,12 @@ struct TaskOptionsRow {
   std::uint8_t reserved[6] = {};
   char category[task_category_bytes_max] = {};
   char idempotency_key[idempotency_key_bytes_max] = {};
+  /// Durable id of the task that has the same idempotency key: this one never runs, it ends as that
+  /// one does, with its result. 0 = none.
+  std::uint64_t repeats = 0;
+  std::uint64_t request_hash[2] = {};  ///< XXH3-128; where there is an idempotency key
 };
-static_assert(sizeof(TaskOptionsRow) == 152);
+static_assert(sizeof(TaskOptionsRow) == 176);
 static_assert(std::is_trivially_copyable_v<TaskOptionsRow>);
 
 /// Row `slot`: what the task depends on, as many as its options say. Written and covered as they

@@ -126,13 +126,7 @@ void Banks::requested(Peer& peer, const PartyMessage& message) {
     return refuse("pool full: " + std::to_string(leased_regions_) + " of " +
                   std::to_string(budget) + " regions are leased");
   }
-  // In order the first time round: who looks for a party's banks stops at the first row that was
-  // never used (serial 0).
-  std::uint32_t bank = banks_max;
-  for (std::uint32_t i = 0; i < banks_max && bank == banks_max; ++i) {
-    const std::uint32_t at = (next_row_ + i) % banks_max;
-    if (word_of(rows[at]).state() == BankState::free) bank = at;
-  }
+  const std::uint32_t bank = find_free_row();
   if (bank == banks_max) return refuse("all " + std::to_string(banks_max) + " banks are in use");
   next_row_ = (bank + 1) % banks_max;
   rows_used_ = std::max(rows_used_, bank + 1);
@@ -146,6 +140,70 @@ void Banks::requested(Peer& peer, const PartyMessage& message) {
   store(c_.tables().leased_regions, leased_regions_);
   c_.count(Counter::banks_granted);
   grant(bank, row);
+}
+
+/// In order the first time round: who looks for a party's banks stops at the first row that was
+/// never used (serial 0).
+std::uint32_t Banks::find_free_row() const {
+  for (std::uint32_t i = 0; i < banks_max; ++i) {
+    const std::uint32_t at = (next_row_ + i) % banks_max;
+    if (word_of(c_.tables().banks[at]).state() == BankState::free) return at;
+  }
+  return banks_max;
+}
+
+Result<Token> Banks::hold_bytes(std::span<const std::byte> bytes, Hold& hold) {
+  const std::uint64_t pool_region = c_.config.memory.region_size;
+  const std::uint64_t budget = c_.config.memory.pool_size / pool_region;
+  BankRow made{};
+  made.slots = 1;
+  made.region_bytes = page_up(bytes.size());
+  const std::uint64_t wanted = regions_taken(made, pool_region);
+  if (wanted > budget)
+    return Error{ErrorCode::too_large,
+                 std::to_string(bytes.size()) + " bytes do not fit into the pool", 0};
+  const auto is_full = [&] {
+    return leased_regions_ + wanted + reserve_for_agents(no_party) > budget;
+  };
+  if (is_full()) return_idle();
+  if (is_full() && give_up_result_) {
+    for (std::uint64_t n = 0; n < wanted && give_up_result_(); ++n) {
+    }
+    return_idle();
+  }
+  const std::uint32_t bank = find_free_row();
+  if (is_full() || bank == banks_max) return Error{ErrorCode::refused, "pool full", 0};
+
+  auto memory = create_memfd("ms-bank", made.region_bytes);
+  if (!memory) return memory.error();
+  for (std::size_t at = 0; at < bytes.size();) {
+    const auto put = posix_call("pwrite", [&] {
+      return ::pwrite(memory->get(), bytes.data() + at, bytes.size() - at, static_cast<off_t>(at));
+    });
+    if (!put) return put.error();
+    at += static_cast<std::size_t>(*put);
+  }
+  if (auto sealed = seal_one_writer(memory->get()); !sealed) return sealed.error();
+  auto read_only = reopen_read_only(memory->get());
+  if (!read_only) return read_only.error();
+
+  next_row_ = (bank + 1) % banks_max;
+  rows_used_ = std::max(rows_used_, bank + 1);
+  BankRow& row = c_.tables().banks[bank];
+  row.slots = made.slots;
+  row.region_bytes = made.region_bytes;
+  row.request = 0;
+  row.serial += 1;
+  memory_[bank] = std::move(*read_only);
+  // Kept first, as for everybody's banks. Dying behind the store leaves a bank without a token out,
+  // which return_idle() frees.
+  c_.root.keep(fd_key::bank + bank, memory_[bank].get());
+  store(row.word, BankWord::make(BankState::heired, supervisor_party, 1).word);
+  leased_regions_ += wanted;
+  store(c_.tables().leased_regions, leased_regions_);
+  const RegionIndex index = region_index(bank, 0);
+  return allocate(hold, c_.tables().heir_regions[index], supervisor_party, index,
+                  first_generation(row.serial));
 }
 
 void Banks::memory_arrived(Peer& peer, const PartyMessage& message, UniqueFd fd) {

@@ -11,6 +11,7 @@
 #include <span>
 
 #include "common/agent_set.hpp"
+#include "ipc/transfer.hpp"
 #include "supervisor/context.hpp"
 
 namespace micro_swarm {
@@ -69,6 +70,10 @@ class Banks {
   /// Copies what lies at `offset` of the token's region. False = it does not lie there, or the bank
   /// is not there. The token has been checked (outstanding).
   bool read(Token token, std::uint64_t offset, std::span<std::byte> into) const;
+  /// A bank of the supervisor's own with one region of these bytes, from the start as its heir's;
+  /// `hold` (empty) gets the right to it. For payloads and results that come from disk.
+  /// Errors: refused (no room in the pool now), too_large (never), system.
+  Result<Token> hold_bytes(std::span<const std::byte> bytes, Hold& hold);
   /// A read-only descriptor of the bank, for a client of the control socket.
   Result<UniqueFd> descriptor(std::uint32_t bank) const;
 
@@ -103,6 +108,7 @@ class Banks {
   }
   std::uint64_t outstanding_in(std::uint32_t bank) const;
   void free_row(std::uint32_t bank);
+  std::uint32_t find_free_row() const;
   std::uint64_t reserve_for_agents(PartyId asking) const;
 
   SupervisorContext& c_;

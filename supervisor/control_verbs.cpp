@@ -41,6 +41,7 @@ std::string_view name_of(Counter counter) {
     case Counter::tasks_accepted: return "tasks_accepted";
     case Counter::tasks_refused: return "tasks_refused";
     case Counter::tasks_duplicate: return "tasks_duplicate";
+    case Counter::tasks_repeated: return "tasks_repeated";
     case Counter::tasks_dispatched: return "tasks_dispatched";
     case Counter::tasks_done: return "tasks_done";
     case Counter::tasks_failed: return "tasks_failed";
@@ -179,6 +180,8 @@ json ControlVerbs::status() const {
                          })},
       {"counters", counters},
   };
+  if (const Durability* durability = parts_.tasks.durability())
+    answer["journal"] = durability->status();
   if (server_ != nullptr) {
     const ControlCounters& s = server_->counters();
     answer["control"] = {{"connections", server_->connection_count()},
@@ -290,6 +293,9 @@ json ControlVerbs::task(std::uint32_t slot) const {
       {"number", request.number},
       {"payload_bytes", request.payload_token != 0 ? request.payload_bytes : request.inline_bytes},
       {"age_ms", elapsed_ns(now, request.accepted_ns) / ns_per_ms}};
+  if (const Durability* durability = parts_.tasks.durability())
+    answer["durable_id"] = durability->id_of(slot);
+  if (parts_.tasks.is_repeat(slot)) answer["repeats"] = true;
   if (word.state() == TaskState::running) {
     answer["agent"] = word.agent();
     answer["running_ms"] = elapsed_ns(now, record.dispatched_ns) / ns_per_ms;
@@ -328,7 +334,7 @@ void ControlVerbs::task_find(const json& request, const Reply& reply) const {
     const TaskRecord& record = parts_.tasks.record(slot);
     const TaskWord word = word_of(record);
     if (word.state() == TaskState::free || record.request.client_key != key ||
-        record.request.number != number)
+        record.request.number != number || !parts_.tasks.is_accepted(slot))
       continue;
     reply->finish({{"id", make_task_id(slot, word.generation())}});
     return;
@@ -369,7 +375,7 @@ void ControlVerbs::task_wait(const json& request, const Reply& reply) {
   TaskRecord* record = find_task(request, reply, id);
   if (record == nullptr) return;
   const std::uint32_t slot = task_slot(id);
-  if (is_terminal(word_of(*record).state())) {
+  if (parts_.tasks.is_over(slot)) {
     reply->finish({{"task", task(slot)}});
     return;
   }
@@ -402,7 +408,7 @@ void ControlVerbs::task_result(const json& request, const Reply& reply) {
   TaskRecord* record = find_task(request, reply, id);
   if (record == nullptr) return;
   const std::uint32_t slot = task_slot(id);
-  if (!is_terminal(word_of(*record).state())) {
+  if (!parts_.tasks.is_over(slot)) {
     reply->fail(Error{ErrorCode::not_found,
                       "task " + std::to_string(id) + " has not ended yet: `microswarm task wait " +
                           std::to_string(id) + "` waits for it",
@@ -450,7 +456,15 @@ void ControlVerbs::task_cancel(const json& request, const Reply& reply) {
                    : answer == Tasks::CancelAnswer::asked        ? "asked"
                    : answer == Tasks::CancelAnswer::already_over ? "already_over"
                                                                  : "unknown";
-  reply->finish(std::move(line));
+  const std::uint32_t slot = task_slot(id);
+  if (answer != Tasks::CancelAnswer::ended || parts_.tasks.is_over(slot)) {
+    reply->finish(std::move(line));
+    return;
+  }
+  // Its end is not synced: after the death of everybody it would run all the same.
+  const std::uint64_t waiter =
+      parts_.tasks.wait_for(slot, [reply, line](TaskRecord&) { reply->finish(json(line)); });
+  reply->on_gone([this, slot, waiter] { parts_.tasks.stop_waiting(slot, waiter); });
 }
 
 // ---- memory ----

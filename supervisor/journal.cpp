@@ -71,6 +71,7 @@ void Journal::accept(const JournalAccept& accept, std::uint64_t blob_bytes, cons
   entry.request_hash[1] = accept.request_hash[1];
   entry.timeout_ms = accept.timeout_ms;
   entry.priority = accept.priority;
+  entry.is_again = accept.is_again;
   entry.text = staged_.add(accept.capability.data(), accept.capability.size());
   entry.options = staged_.add(accept.options.data(), accept.options.size());
   entry.inputs = staged_.add(accept.inputs.data(), accept.inputs.size_bytes());

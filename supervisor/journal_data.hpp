@@ -31,6 +31,7 @@ struct JournalAccept {
   Priority priority = Priority::normal;
   std::uint32_t timeout_ms = 0;
   std::uint64_t accepted_us = 0;           ///< wall clock, microseconds since 1970
+  bool is_again = false;                   ///< where it has ended, that is taken back
   std::span<const std::byte> options;      ///< opaque here: what else the submission asked for
   std::span<const DurableId> inputs;       ///< the tasks it depends on, in their order
   std::string_view key;                    ///< idempotency key; empty = none
@@ -63,6 +64,7 @@ struct JournalBatch {
     TaskState state = TaskState::free;  ///< free = an acceptance, else an end
     Priority priority = Priority::normal;
     bool has_inputs = false;  ///< of an end
+    bool is_again = false;    ///< of an acceptance
   };
   static constexpr std::size_t bytes_kept = 8u << 20;  ///< allocated, from batch to batch
   std::vector<Entry> entries;

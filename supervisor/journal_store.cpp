@@ -271,6 +271,9 @@ Result<void> JournalStore::prepare() {
            {&add_input_, "INSERT INTO inputs(task, position, input) VALUES(?,?,?)"},
            {&drop_inputs_, "DELETE FROM inputs WHERE task=?"},
            {&inputs_, "SELECT input FROM inputs WHERE task=? ORDER BY position"},
+           {&reopen_,
+            "UPDATE tasks SET state='accepted', attempts=NULL, ended_us=NULL, result=NULL,"
+            " payload=?2 WHERE id=?1 AND ended_us IS NOT NULL"},
            // Ids are given in order, so the lowest ended ones are the oldest; but for what an
            // earlier run left and this one has ended.
            {&delete_oldest_,
@@ -343,6 +346,10 @@ Result<JournalSynced> JournalStore::write_accept(const JournalBatch& batch,
     if (auto done = write_inputs(batch, entry); !done) return done.error();
     return synced;
   }
+  if (entry.is_again) {
+    if (auto done = reopen(batch, entry); !done) return done.error();
+    return synced;
+  }
   if (entry.key.size == 0) return synced;
 
   // Entered before: by a supervisor that died since, or as another task with the same key.
@@ -354,6 +361,16 @@ Result<JournalSynced> JournalStore::write_accept(const JournalBatch& batch,
       std::memcmp((*known)->request_hash, entry.request_hash, sizeof entry.request_hash) == 0;
   synced.what = same ? JournalSynced::What::duplicate : JournalSynced::What::conflict;
   return synced;
+}
+
+Result<void> JournalStore::reopen(const JournalBatch& batch, const JournalBatch::Entry& entry) {
+  const Reset reset(reopen_.get());
+  bind(reopen_.get(), 1, entry.id);
+  bind_bytes(reopen_.get(), 2, batch.at(entry.blob), entry.blob.size);
+  if (auto done = step(reopen_.get()); !done) return done;
+  if (::sqlite3_changes(database_.get()) == 0) return {};
+  --ended_;
+  return write_inputs(batch, entry);
 }
 
 Result<void> JournalStore::write_inputs(const JournalBatch& batch,

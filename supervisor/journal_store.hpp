@@ -65,6 +65,7 @@ class JournalStore {
   Result<void> write_entries(const JournalBatch& batch, std::vector<JournalSynced>& synced);
   Result<JournalSynced> write_accept(const JournalBatch& batch, const JournalBatch::Entry& entry);
   Result<JournalSynced> write_end(const JournalBatch& batch, const JournalBatch::Entry& entry);
+  Result<void> reopen(const JournalBatch& batch, const JournalBatch::Entry& entry);
   Result<void> write_inputs(const JournalBatch& batch, const JournalBatch::Entry& entry);
   Result<void> read_inputs(JournalRow& row);
   Result<void> delete_oldest(std::size_t entered);
@@ -86,7 +87,7 @@ class JournalStore {
   JournalOptions options_;
   std::unique_ptr<sqlite3, Close> database_;
   Statement begin_, commit_, accept_, end_, by_key_, delete_oldest_, unfinished_, find_;
-  Statement add_input_, drop_inputs_, inputs_;
+  Statement add_input_, drop_inputs_, inputs_, reopen_;
   DurableId first_id_ = 0;
   std::uint64_t started_us_ = 0;
   std::uint64_t ended_ = 0;  ///< rows that are ended

@@ -4,11 +4,13 @@
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <array>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 
 #include "supervisor/root.hpp"
 #include "supervisor/root_log.hpp"
@@ -56,6 +58,31 @@ Result<void> check_proc() {
                0};
 }
 
+/// Made if it is missing, and ours alone from here on. A record lock belongs to this process: it
+/// ends with the swarm, and supervisors come and go under it.
+Result<UniqueFd> take_state_directory(const std::string& path) {
+  const auto failed = [&](const char* what) {
+    return Error{ErrorCode::system,
+                 "state directory " + path + " " + what + ": " + std::strerror(errno) +
+                     "; name one that this user can write (--state-dir)",
+                 errno};
+  };
+  if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) return failed("cannot be made");
+  const std::string name = path + "/lock";
+  const int fd = ::open(name.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+  if (fd < 0) return failed("cannot be written");
+  UniqueFd lock(fd);
+  struct flock all {};
+  all.l_type = F_WRLCK;
+  if (::fcntl(fd, F_SETLK, &all) == 0) return lock;
+  if (errno != EAGAIN && errno != EACCES) return failed("cannot be locked");
+  ::fcntl(fd, F_GETLK, &all);
+  return Error{ErrorCode::system,
+               "state directory " + path + " is in use by the swarm of process " +
+                   std::to_string(all.l_pid) + "; stop that one, or name another directory",
+               0};
+}
+
 Result<UniqueFd> block_and_collect_signals() {
   const sigset_t signals = Root::handled_signals();
   if (::sigprocmask(SIG_SETMASK, &signals, nullptr) != 0) return system_error("sigprocmask", errno);
@@ -98,6 +125,12 @@ Result<int> run_swarm(const Config& config, const Endpoint& endpoint, TemplateEn
     remove_endpoint_files(endpoint);
     return error;
   };
+  UniqueFd state_lock;
+  if (!config.swarm.state_dir.empty()) {
+    auto taken = take_state_directory(config.swarm.state_dir);
+    if (!taken) return give_back(taken.error());
+    state_lock = std::move(*taken);
+  }
   auto segment = Segment::create_supervisor(config.tasks.queue_size);
   if (!segment) return give_back(segment.error());
   take_default_dispositions();

@@ -63,6 +63,7 @@ Supervisor::Supervisor(SupervisorBoot boot)
     quit(to_int(exit_code_of(error.code)));
   });
   publish_facts();
+  if (!c_.config.swarm.state_dir.empty()) open_journal();
   if (boot_.epoch == 1)
     start();
   else
@@ -88,6 +89,18 @@ void Supervisor::publish_facts() {
   if (c_.bell) return;
   c_.bell = UniqueFd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   c_.root.keep(own_bell_key, c_.bell.get());
+}
+
+/// In this process, never before its fork: SQLite and its thread would not survive one.
+void Supervisor::open_journal() {
+  auto hooks = tasks_.durability_hooks();
+  hooks.fatal = [this](const Error& error) {
+    log::critical("{}", error.message);
+    tell_control_channel(boot_.fds.get(fd_key::control_channel), error);
+    quit(to_int(ExitCode::failed));
+  };
+  durability_.emplace(c_, banks_, std::move(hooks));
+  tasks_.set_durability(&*durability_);
 }
 
 void Supervisor::start() {
@@ -191,7 +204,9 @@ void Supervisor::run() {
       last_io_ns = now;
       if (now >= next_tick_ns_) tick(now_ns());
     }
-    if (!settled_in_ && (!worked || round % rounds_between_settling == 0)) {
+    // Whoever connects finds a swarm whose journal is open, or none.
+    const bool may_settle_in = !durability_ || boot_.epoch > 1 || !durability_->is_opening();
+    if (!settled_in_ && may_settle_in && (!worked || round % rounds_between_settling == 0)) {
       settled_in_ = !settle_in();
       worked = true;
     }
@@ -261,9 +276,11 @@ void Supervisor::poll_io() {
   if (c_.io.stopped()) c_.io.restart();
   if (tokens_.has_pending()) tokens_.retry();
   if (tasks_.has_retry()) tasks_.retry();
+  if (durability_) durability_->flush();
 }
 
 void Supervisor::park() {
+  if (durability_) durability_->flush();
   Word& asleep = c_.segment.header().asleep;
   BellProtocol::about_to_sleep(asleep);
   if (look_at_all() && !blocked_) {
@@ -288,6 +305,7 @@ void Supervisor::tick(std::uint64_t now) {
   agents_.tick(now);
   clients_.tick(now);
   tasks_.tick(now);
+  if (durability_) durability_->tick();
   health_.tick(now, lag_ns);
   const bool busy = tasks_.unfinished() != 0 || agents_.has_unsettled() || clients_.has_unsettled();
   if (now >= next_load_sample_ns_) {
@@ -318,8 +336,11 @@ void Supervisor::begin_drain(bool at_once) {
 
 void Supervisor::drain_tick(std::uint64_t now) {
   if (drain_ == Drain::finishing) {
-    if (tasks_.unfinished() != 0 && now < drain_deadline_ns_) return;
-    if (tasks_.unfinished() != 0) {
+    if ((tasks_.unfinished() != 0 || tasks_.unsettled() != 0) && now < drain_deadline_ns_) return;
+    if (tasks_.unfinished() != 0 && durability_) {
+      log::warn("{} tasks were not finished in {} ms: the next start goes on with them",
+                tasks_.unfinished(), c_.config.supervision.drain_timeout_ms);
+    } else if (tasks_.unfinished() != 0) {
       log::warn("{} tasks were not finished in {} ms: cancelled", tasks_.unfinished(),
                 c_.config.supervision.drain_timeout_ms);
       tasks_.cancel_everything();
@@ -329,7 +350,7 @@ void Supervisor::drain_tick(std::uint64_t now) {
     drain_deadline_ns_ = now + agents_exit_grace_ns;
     return;
   }
-  if (agents_.alive() != 0 && now < drain_deadline_ns_) return;
+  if ((agents_.alive() != 0 || tasks_.unsettled() != 0) && now < drain_deadline_ns_) return;
   quit(to_int(ExitCode::ok));
 }
 

@@ -28,6 +28,7 @@ class Supervisor {
 
  private:
   void publish_facts();
+  void open_journal();
   void start();
   void adopt();
   void attach_known_parties();
@@ -51,6 +52,7 @@ class Supervisor {
   Banks banks_;
   Tokens tokens_;
   Tasks tasks_;
+  std::optional<Durability> durability_;
   Succession succession_;
   Parties parties_;
   Agents agents_;

@@ -58,6 +58,11 @@ Tasks::Room Tasks::take_slots(std::span<const scheduling::TaskSpec> specs) {
   coming_.clear();
   for (const scheduling::TaskSpec& spec : specs) {
     auto slot = slot_for_new();
+    if (!slot && unsettled() != 0) {
+      // Records are free as soon as their ends are synced: nobody has to make room for that.
+      give_back();
+      return {Room::Kind::later, {}};
+    }
     scheduling::Coming coming;
     if (specs.size() > 1) {
       coming.of_client = static_cast<std::uint32_t>(slots_.size());
@@ -69,6 +74,10 @@ Tasks::Room Tasks::take_slots(std::span<const scheduling::TaskSpec> specs) {
       end_unfinished(admission.victim, TaskState::cancelled, "shed: more wanted tasks");
       run_actions();
       if (!slot) slot = slot_for_new();
+      if (!slot && unsettled() != 0) {  // as above
+        give_back();
+        return {Room::Kind::later, {}};
+      }
     }
     if (slot && (admission.verdict == Verdict::accept || admission.verdict == Verdict::shed)) {
       slots_.push_back(*slot);

@@ -16,9 +16,7 @@ std::uint32_t batch_size_of(const SlotBody& body) {
 }  // namespace
 
 std::uint64_t Tasks::checksum_of(std::uint32_t slot) const {
-  const TaskRequestData& request = records_[slot].request;
-  return request.has_options == 0 ? request_checksum(request)
-                                  : request_checksum(request, options_[slot], dependencies_[slot]);
+  return record_checksum(records_[slot], options_[slot], dependencies_[slot]);
 }
 
 /// Copies the batch and says what is wrong with it. Stores nothing.
@@ -50,8 +48,8 @@ std::optional<Tasks::Refused> Tasks::check_batch(const Peer& client, const SlotB
     if (data.capability >= capabilities_max ||
         c_.tables().capabilities[data.capability].text[0] == '\0')
       return Refused{ErrorCode::not_found, SubmitRefusal::unknown_capability, 0, i};
-    if (!batch_entries_[i].key.empty())
-      return Refused{ErrorCode::usage, SubmitRefusal::option_unsupported, 0, i};
+    if (!batch_entries_[i].key.empty() && durability_ == nullptr)
+      return Refused{ErrorCode::usage, SubmitRefusal::no_state_dir, 0, i};
     if (!category_of(batch_entries_[i].category))
       return Refused{ErrorCode::not_found, SubmitRefusal::unknown_category, 0, i};
     if (data.cpu_slots > scheduler_.settings().cpu_slots_per_agent ||
@@ -136,11 +134,20 @@ bool Tasks::batch_submitted(Peer& client, const SlotBody& body, MessageInHand in
   }
   if (c_.draining)
     return refuse(client, body, in_hand, {ErrorCode::not_running, SubmitRefusal::stopping});
+  // Nothing has come that could answer it: do not read the whole batch again.
+  if (waits_for_keys_.test(client.id) && durability_->keys().is_asking()) return false;
+  waits_for_keys_.reset(client.id);
   if (const auto refused = check_batch(client, body)) {
     if (refused->code == ErrorCode::protocol) c_.count(Counter::messages_malformed);
     return refuse(client, body, in_hand, *refused);
   }
-  const Room room = take_batch_slots(client);
+  Room room;
+  if (durability_ != nullptr) {
+    room = journal_room(body.region_bytes);
+    if (room.kind == Room::Kind::found) room = check_keys(body);
+    waits_for_keys_.set(client.id, room.kind == Room::Kind::later);
+  }
+  if (room.kind == Room::Kind::found) room = take_batch_slots(client);
   if (room.kind == Room::Kind::later) return false;
   if (room.kind == Room::Kind::refused) return refuse(client, body, in_hand, room.refused);
   accept_batch(client, body, in_hand);
@@ -173,16 +180,18 @@ Tasks::Room Tasks::take_batch_slots(const Peer& client) {
 
 void Tasks::accept_batch(Peer& client, const SlotBody& body, MessageInHand in_hand) {
   const std::uint64_t now = now_ns();
-  const auto reads_region = [](const BatchEntry& entry) { return entry.data.payload_bytes != 0; };
-  const auto first = std::find_if(batch_entries_.begin(), batch_entries_.end(), reads_region);
-  const auto readers = static_cast<std::uint32_t>(
-      std::count_if(batch_entries_.begin(), batch_entries_.end(), reads_region));
+  const auto is_repeat_at = [this](std::size_t i) {
+    return !batch_keys_.empty() && batch_keys_[i].is_repeat();
+  };
+  std::uint32_t readers = 0;
+  std::uint32_t holder = slots_.front();
+  for (std::size_t i = batch_entries_.size(); i-- > 0;)
+    if (batch_entries_[i].data.payload_bytes != 0 && !is_repeat_at(i)) {
+      ++readers;
+      holder = slots_[i];
+    }
   // One hold has the token: that of the first task that reads the region. Its record is not used
   // again before the hold is empty.
-  const std::uint32_t holder =
-      slots_[first == batch_entries_.end()
-                 ? 0
-                 : static_cast<std::size_t>(first - batch_entries_.begin())];
   take_token(payload_hold(holder), Token{body.token});
   const auto id_at = [this](std::uint32_t entry) {
     return make_task_id(slots_[entry], next_generation(slots_[entry]));
@@ -199,9 +208,10 @@ void Tasks::accept_batch(Peer& client, const SlotBody& body, MessageInHand in_ha
     TaskRequestData request;
     request.client_key = client_key(client.id, c_.row(client.id).incarnation);
     request.number = body.inline_data[0] + i;
-    request.payload_token = data.payload_bytes != 0 ? body.token : 0;
+    const bool is_repeat = is_repeat_at(i);
+    request.payload_token = data.payload_bytes != 0 && !is_repeat ? body.token : 0;
     request.accepted_ns = now;
-    request.payload_bytes = data.payload_bytes;
+    request.payload_bytes = is_repeat ? 0 : data.payload_bytes;
     request.timeout_ms = data.timeout_ms != 0 ? data.timeout_ms : c_.config.tasks.timeout_ms;
     request.generation = next_generation(slot);
     request.client = client.id;
@@ -227,18 +237,38 @@ void Tasks::accept_batch(Peer& client, const SlotBody& body, MessageInHand in_ha
     entry.category.copy(options.category, sizeof options.category);
     options.key_bytes = data.key_bytes;
     entry.key.copy(options.idempotency_key, sizeof options.idempotency_key);
-    if (!batch_named_.empty())
+    if (!batch_keys_.empty()) {
+      const BatchKey& key = batch_keys_[i];
+      options.request_hash[0] = key.hash[0];
+      options.request_hash[1] = key.hash[1];
+      // Where an earlier entry has the same key, that one's task; its record is prepared by now.
+      options.repeats =
+          key.same_entry == 0 ? key.repeats : durability_->id_of(slots_[key.same_entry - 1]);
+    }
+    if (!batch_named_.empty() && !is_repeat)
       for (const BatchNamed& named : batch_named_[i])
         dependencies[options.dependency_count++] = named.task != 0 ? named.task : ids[named.entry];
-    prepare_task(records_[slot], options_[slot], dependencies_[slot], request, options,
-                 dependencies.data(),
-                 options.dependency_count != 0 ? TaskState::pending : TaskState::ready);
+    prepare_task(
+        records_[slot], options_[slot], dependencies_[slot], request, options, dependencies.data(),
+        options.dependency_count != 0 || is_repeat ? TaskState::pending : TaskState::ready);
   }
   keep(in_hand);  // accepted, all of them
 
   if (readers == 0) tokens_.release(payload_hold(holder));
   if (readers > 1) shared_payloads_[body.token] = {holder, readers};
   c_.count(Counter::tasks_accepted, slots_.size());
+  if (durability_ != nullptr) {
+    // Entered one behind the other, so they share a transaction: all are in the journal, or none.
+    for (std::size_t i = 0; i < slots_.size(); ++i) {
+      if (is_repeat_at(i)) {
+        c_.count(Counter::tasks_repeated);
+        continue;
+      }
+      if (const std::string_view key = batch_entries_[i].key; !key.empty())
+        durability_->take_key(slots_[i], key, batch_keys_[i].hash);
+      durability_->accepted(slots_[i]);
+    }
+  }
   for (const std::uint32_t slot : slots_) {
     set_state_counts(TaskState::free, word_of(records_[slot]).state());
     tell_scheduler(slot);
@@ -263,9 +293,14 @@ void Tasks::adopt_payloads(const std::vector<std::uint32_t>& holders) {
   if (holders.empty()) return;
   std::unordered_map<std::uint64_t, std::uint32_t> readers;
   for (std::uint32_t slot = 0; slot < capacity_; ++slot) {
-    if (!may_read_payload(slot)) continue;
+    // With a journal a payload is kept until the end is settled, which none is that is not told.
+    const bool is_unsettled = durability_ != nullptr && records_[slot].notified == 0 &&
+                              records_[slot].request.payload_token != 0 &&
+                              is_terminal(word_of(records_[slot]).state());
+    const bool may_be_read = may_read_payload(slot);
+    if (!may_be_read && !is_unsettled) continue;
     ++readers[records_[slot].request.payload_token];
-    keeps_payload_[slot] = is_terminal(word_of(records_[slot]).state());
+    keeps_payload_[slot] = may_be_read && is_terminal(word_of(records_[slot]).state());
   }
   for (const std::uint32_t slot : holders) {
     const std::uint64_t token = load(payload_hold(slot).token);

@@ -32,9 +32,15 @@ class Explaining {
   json whole() {
     const Explanation why = tasks_.scheduler().explain(answer_.at("id").get<TaskId>(), now_);
     const bool is_over = is_terminal(word_.state());
-    answer_["reason"] = is_over ? "ended" : micro_swarm::name_of(why.reason);
-    std::string text = is_over ? ended() : waits(why);
-    if (!is_over && why.expected_start_ns != 0) {
+    const bool is_repeat = !is_over && tasks_.is_repeat(slot_);
+    answer_["reason"] = is_over     ? "ended"
+                        : is_repeat ? "repeats"
+                                    : micro_swarm::name_of(why.reason);
+    std::string text = is_over ? ended()
+                       : is_repeat
+                           ? "has the idempotency key of an earlier task, and ends as it does"
+                           : waits(why);
+    if (!is_over && !is_repeat && why.expected_start_ns != 0) {
       const std::uint64_t in_ms = ms_until(why.expected_start_ns, now_);
       answer_["expected_start_in_ms"] = in_ms;
       if (why.reason != Reason::backoff)

@@ -45,6 +45,11 @@ std::optional<Error> Tasks::obstacle_to_requeue(std::uint32_t slot) {
   if (c_.draining) return refused("the swarm is stopping");
   if (record.checksum != checksum_of(slot))
     return refused(which + " is a dead letter because its record was damaged: submit it anew");
+  if (is_repeat(slot) || record.request.is_result_only != 0)
+    return refused("only the result of " + which +
+                   " is here, not what it is to do: submit it anew");
+  if (durability_ != nullptr && !durability_->is_opening() && !durability_->is_written())
+    return refused("the journal cannot be written now (`microswarm status` says why)");
   // Its notice waits for room in the client's ring, and would be told of a task that is alive.
   if (record.notified == 0)
     return refused(which + " has just ended and its client is not told yet: try again");
@@ -88,6 +93,7 @@ Result<Tasks::RequeueAnswer> Tasks::requeue(TaskId id) {
   const std::uint64_t after_ms = elapsed_ns(now_ns(), record->request.accepted_ns) / ns_per_ms;
   revive_task(*record,
               static_cast<std::uint32_t>(std::clamp<std::uint64_t>(after_ms, 1, 0xffffffff)));
+  if (durability_ != nullptr) durability_->revived(slot);
   set_state_counts(TaskState::dead_letter, TaskState::ready);
   c_.count(Counter::tasks_requeued);
   c_.events.add("task_requeued", {{"task", id}});

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <limits>
 
 #include "common/log.hpp"
 #include "supervisor/tasks.hpp"
@@ -67,6 +68,12 @@ void Tasks::tell_scheduler(std::uint32_t slot) {
   const TaskWord word = word_of(records_[slot]);
   const TaskId id = id_of(slot);
   const scheduling::TaskSpec spec = spec_of(slot);
+  if (is_repeat(slot)) {
+    // It waits for the journal, not for an agent; its timeout counts all the same.
+    schedule(scheduling::TaskDelayed{id, spec, std::numeric_limits<std::uint64_t>::max()});
+    if (durability_ != nullptr) durability_->repeats(slot);
+    return;
+  }
   // Also for a task that waits no longer: what it reads must stay until it is over.
   if (const auto dependencies = dependencies_of(slot); !dependencies.empty()) {
     schedule(scheduling::TaskWaiting{id, spec, dependencies, options_[slot].on_dependency_failure});
@@ -288,10 +295,11 @@ void Tasks::dependencies_unnamed(std::uint32_t slot) {
     if (record == nullptr || scheduler_.graph().is_named(id) ||
         !is_terminal(word_of(*record).state()))
       continue;
-    if (record->notified == 0)
-      notify(task_slot(id));
-    else
+    if (record->notified == 0) {
+      if (is_over(task_slot(id))) notify(task_slot(id));  // else settled() comes to it
+    } else {
       over(task_slot(id));
+    }
   }
 }
 

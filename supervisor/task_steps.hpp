@@ -13,6 +13,8 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstring>
+#include <span>
 #include <string_view>
 
 #include "ipc/party_protocol.hpp"
@@ -36,6 +38,13 @@ inline TaskWord word_of(const TaskRecord& record) noexcept {
 inline void move_to(TaskRecord& record, TaskState state, std::uint8_t attempt,
                     PartyId agent) noexcept {
   store(record.word, TaskWord::make(state, attempt, agent, word_of(record).generation()).word);
+}
+
+/// Of a record that is not free; `options` and `dependencies` are its rows.
+inline std::uint64_t record_checksum(const TaskRecord& record, const TaskOptionsRow& options,
+                                     const TaskDependencies& dependencies) noexcept {
+  return record.request.has_options == 0 ? request_checksum(record.request)
+                                         : request_checksum(record.request, options, dependencies);
 }
 
 /// Everything of a free record but its word.
@@ -273,6 +282,38 @@ inline void end_task(TaskRecord& record, TaskState end, std::uint64_t now,
       why.copy(reinterpret_cast<char*>(record.result_inline), task_inline_bytes_max));
   record.finished_ns = now;
   move_to(record, end, word.attempt(), word.agent());
+}
+
+/// In a region (`token`), or inline where it is 0.
+inline void write_result(TaskRecord& record, std::uint64_t token, std::span<const std::byte> result,
+                         std::uint64_t now) noexcept {
+  record.result_token = token;
+  record.result_bytes = token != 0 ? static_cast<std::uint32_t>(result.size()) : 0;
+  record.result_inline_bytes = token != 0 ? 0 : static_cast<std::uint8_t>(result.size());
+  if (token == 0 && !result.empty())
+    std::memcpy(record.result_inline, result.data(), result.size());
+  record.finished_ns = now;
+}
+
+/// Any live state -> `end`, with a result that is another task's: in a region that `result_hold`
+/// has already, or inline (`token` is 0 then). Dying before the word leaves a live record with a
+/// right in its result hold, which adoption gives up.
+inline void end_with(TaskRecord& record, TaskState end, std::uint8_t attempts, std::uint64_t token,
+                     std::span<const std::byte> result, std::uint64_t now) noexcept {
+  write_result(record, token, result, now);
+  move_to(record, end, attempts, no_party);
+}
+
+/// free -> terminal: a task that an earlier run ended, on record again because others read its
+/// result. Told already. Dying before the word leaves a free record with a right in its result
+/// hold, which adoption gives up.
+inline void restore_ended(TaskRecord& record, const TaskRequestData& request, TaskState end,
+                          std::uint8_t attempts, std::uint64_t token,
+                          std::span<const std::byte> result, std::uint64_t now) noexcept {
+  write_request(record, request, request_checksum(request));
+  record.notified = 1;
+  write_result(record, token, result, now);
+  store(record.word, TaskWord::make(end, attempts, no_party, request.generation).word);
 }
 
 inline SlotBody result_body(const TaskRecord& record, std::uint32_t slot) noexcept {

@@ -95,7 +95,9 @@ bool Tasks::submitted(Peer& client, const SlotBody& body, MessageInHand in_hand)
         continue;
       accept_again(record, payload_hold(slot), token, in_hand);
       c_.count(Counter::tasks_duplicate);
-      if (is_terminal(state)) tokens_.release(payload_hold(slot));
+      // Not of one whose end is not settled yet: the journal may have to read it.
+      if (is_terminal(state) && (durability_ == nullptr || record.notified != 0))
+        tokens_.release(payload_hold(slot));
       return true;
     }
   }
@@ -104,6 +106,11 @@ bool Tasks::submitted(Peer& client, const SlotBody& body, MessageInHand in_hand)
   if (submit.capability() >= capabilities_max ||
       c_.tables().capabilities[submit.capability()].text[0] == '\0')
     return refuse(client, body, in_hand, {ErrorCode::not_found, SubmitRefusal::unknown_capability});
+  if (durability_ != nullptr) {
+    const Room room = journal_room(body.region_bytes);
+    if (room.kind == Room::Kind::later) return false;
+    if (room.kind == Room::Kind::refused) return refuse(client, body, in_hand, room.refused);
+  }
   scheduling::TaskSpec spec;
   spec.client = client.id;
   spec.capability = submit.capability();
@@ -129,6 +136,7 @@ bool Tasks::submitted(Peer& client, const SlotBody& body, MessageInHand in_hand)
   request.is_detached = (submit.flags() & submit_detached) != 0 ? 1 : 0;
   std::memcpy(request.inline_payload, &body.inline_data[2], task_inline_bytes_max);
   accept_task(record, payload_hold(slot), request, in_hand);
+  if (durability_ != nullptr) durability_->accepted(slot);
   set_state_counts(TaskState::free, TaskState::ready);
   c_.count(Counter::tasks_accepted);
   make_ready(slot, request.accepted_ns);
@@ -290,7 +298,8 @@ bool Tasks::answered(Peer& agent, const SlotBody& body, MessageInHand in_hand) {
   if (word.state() != TaskState::running || !this_attempt) {
     if (is_terminal(word.state()) && this_attempt &&
         complete_again(*record, result_hold(slot), body, in_hand)) {
-      if (record->notified == 0) notify(slot);
+      if (durability_ == nullptr && record->notified == 0) notify(slot);
+      if (durability_ != nullptr && !is_over(slot)) settle(slot);
       return true;
     }
     c_.count(Counter::completions_stale);
@@ -339,16 +348,10 @@ void Tasks::ended(std::uint32_t slot, TaskState before) {
   set_state_counts(before, end);
   c_.count(counter_of(end));
   accept_to_end_.record(record.finished_ns - record.request.accepted_ns);
-  if (end != TaskState::dead_letter)
-    release_payload(slot);
-  else
-    keep_payload(slot);
   if (end == TaskState::dead_letter)
     c_.events.add("task_dead_letter", {{"task", make_task_id(slot, word_of(record).generation())},
                                        {"attempts", word_of(record).attempt()}});
-  notify(slot);
-  if (!waiters_.empty()) wake_waiters(slot);
-  dependencies_unnamed(slot);
+  settle(slot);
 }
 
 void Tasks::wake_waiters(std::uint32_t slot) {
@@ -492,6 +495,9 @@ void Tasks::adopt() {
       word = word_of(record);
     }
     if (word.state() == TaskState::free) {
+      // A restoration that was not finished had its payload or result already.
+      for (Hold* hold : {&payload_hold(slot), &result_hold(slot)})
+        if (load(hold->token) != 0) tokens_.release(*hold);
       ++by_state_[0];
       free_.push_back(slot);
       continue;
@@ -515,6 +521,10 @@ void Tasks::adopt() {
     if (load(payload_hold(slot).token) != 0) with_payload.push_back(slot);
     switch (word.state()) {
       case TaskState::pending:
+        // A repeat that was about to end had its result already.
+        if (is_repeat(slot) && load(result_hold(slot).token) != 0)
+          tokens_.release(result_hold(slot));
+        [[fallthrough]];
       case TaskState::ready: ready.emplace_back(record.request.accepted_ns, slot); break;
       case TaskState::running: {
         if (!is_agent(word.agent())) {  // no honest supervisor wrote that
@@ -549,8 +559,13 @@ void Tasks::adopt() {
         record.notice_sequence = 0;
         // The right to a result that is not in its hold comes again with the answer in hand, and
         // the notice goes out then.
-        if (record.result_token == 0 || load(result_hold(slot).token) != 0)
-          notices_.push_back(slot);
+        if (record.result_token == 0 || load(result_hold(slot).token) != 0) {
+          if (durability_ != nullptr && is_repeat(slot)) durability_->repeat_ended(slot);
+          if (durability_ != nullptr && !is_repeat(slot))
+            durability_->ended(slot);
+          else
+            notices_.push_back(slot);
+        }
       }
     }
   }

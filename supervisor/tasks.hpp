@@ -12,6 +12,7 @@
 
 #include "ipc/batch_protocol.hpp"
 #include "ipc/task_names.hpp"
+#include "supervisor/durability.hpp"
 #include "supervisor/latency_histogram.hpp"
 #include "supervisor/scheduling/scheduler.hpp"
 #include "supervisor/task_statistics.hpp"
@@ -67,6 +68,29 @@ class Tasks {
   void retry();
   bool has_retry() const { return !notices_.empty(); }
   std::uint64_t next_deadline_ns() const { return scheduler_.next_due_ns(); }
+
+  // With a state directory.
+  /// Before adopt() or the first submission.
+  void set_durability(Durability* durability) { durability_ = durability; }
+  /// What the journal has to say to the tasks.
+  Durability::Hooks durability_hooks();
+  const Durability* durability() const { return durability_; }
+  /// Its acceptance may be told.
+  bool is_accepted(std::uint32_t slot) const {
+    return durability_ == nullptr || durability_->is_accepted(slot);
+  }
+  /// It has ended, and that may be told.
+  bool is_over(std::uint32_t slot) const {
+    return is_terminal(word_of(records_[slot]).state()) &&
+           (durability_ == nullptr || records_[slot].notified != 0 ||
+            durability_->is_settled(slot));
+  }
+  /// Ends that may not be told yet.
+  std::uint32_t unsettled() const { return durability_ == nullptr ? 0 : durability_->unsettled(); }
+  /// It never runs: it ends as the task does that had its idempotency key first.
+  bool is_repeat(std::uint32_t slot) const {
+    return records_[slot].request.has_options != 0 && options_[slot].repeats != 0;
+  }
 
   // New supervisor.
   void adopt();
@@ -133,6 +157,23 @@ class Tasks {
   /// Nothing = the configuration has no such category.
   std::optional<CategoryId> category_of(std::string_view name) const;
   Room take_batch_slots(const Peer& client);
+  /// The journal takes so much more now.
+  Room journal_room(std::uint64_t payload_bytes) const;
+  /// Whose the keys of the batch are, into batch_keys_.
+  Room check_keys(const SlotBody& body);
+  std::optional<RequestHash> hash_of(const BatchEntry& entry, Token token) const;
+  /// The record is terminal: settled() now, or when the journal has it.
+  void settle(std::uint32_t slot);
+  /// The end may be told: its payload goes home, its client and whoever waits hear of it.
+  void settled(std::uint32_t slot);
+  Restoration::Outcome restore(const JournalRow& row, const std::vector<TaskId>& inputs,
+                               TaskId& task);
+  Restoration::Outcome put_back(const JournalRow& row, TaskId& task);
+  /// A request of a row, for the record `slot`, without its payload. False: nobody can run it.
+  bool read_request(const JournalRow& row, std::uint32_t slot, TaskRequestData& request) const;
+  bool repeated_ended(TaskId repeat, const JournalRow& row);
+  /// A right to these bytes into `hold`, unless they fit inline: then 0.
+  Result<std::uint64_t> hold_large(std::span<const std::byte> bytes, Hold& hold);
   void accept_batch(Peer& client, const SlotBody& body, MessageInHand in_hand);
   /// The payload is not read any more for this task.
   void release_payload(std::uint32_t slot);
@@ -197,6 +238,7 @@ class Tasks {
   SupervisorContext& c_;
   Banks& banks_;
   Tokens& tokens_;
+  Durability* durability_ = nullptr;
   TaskRecord* records_;
   TaskOptionsRow* options_;
   TaskDependencies* dependencies_;
@@ -233,6 +275,14 @@ class Tasks {
     std::uint32_t entry = 0;  ///< where task is 0
   };
   std::vector<std::vector<BatchNamed>> batch_named_;
+  struct BatchKey {
+    RequestHash hash{};
+    DurableId repeats = 0;
+    std::uint32_t same_entry = 0;  ///< 1 + the earlier entry with this key; 0 = none
+    bool is_repeat() const { return repeats != 0 || same_entry != 0; }
+  };
+  std::vector<BatchKey> batch_keys_;  ///< by entry; empty when no entry has a key
+  std::bitset<parties_max> waits_for_keys_;
   std::vector<scheduling::TaskSpec> batch_specs_;
   std::vector<std::uint32_t> slots_;  ///< for a submission that is being accepted
   std::unordered_map<CategoryId, std::uint32_t> coming_;

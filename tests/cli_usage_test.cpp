@@ -100,7 +100,6 @@ BOOST_AUTO_TEST_CASE(what_makes_no_sense_exits_2) {
                                              {"run", "--agents", "many"},
                                              {"run", "--topology", "stat"},
                                              {"run", "--topology", "mesh"},
-                                             {"run", "--state-dir", "/var/lib/swarm"},
                                              {"run", "--name", "a/b"},
                                              {"run", "-c", "/nonexistent.toml"},
                                              {"config", "check", "--log-level", "loud"}}) {

@@ -154,9 +154,6 @@ BOOST_AUTO_TEST_CASE(a_bad_override_names_itself) {
   mesh.topology = "mesh";
   BOOST_TEST(fault("", {}, mesh).message ==
              "--topology: \"mesh\" is known but carries no links in this version; use \"star\"");
-  ConfigOverrides durable;
-  durable.state_dir = "/var/lib/x";
-  BOOST_TEST(fault("", {}, durable).message.starts_with("--state-dir: "));
   ConfigOverrides many;
   many.agents = 257;
   BOOST_TEST(fault("", {}, many).message == "--agents: 257 is out of range; allowed: 0 to 256");
@@ -206,9 +203,6 @@ const std::vector<BadFile> bad_files{
     {"[swarm]\ntopology = \"ring\"",
      "/etc/swarm.toml:2: swarm.topology: \"ring\" is known but carries no links in this version; "
      "use \"star\""},
-    {"[swarm]\nstate_dir = \"/var/lib/swarm\"",
-     "/etc/swarm.toml:2: swarm.state_dir: this version keeps nothing on disk, so it would not "
-     "survive a stop as a state directory promises; leave it empty"},
     {"[memory]\npool_size = \"28MB\"",
      "/etc/swarm.toml:2: memory.pool_size: \"28MB\" is not a size; write bytes, or a text such as "
      "\"64KiB\", \"28MiB\" or \"1GiB\""},

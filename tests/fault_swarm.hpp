@@ -60,6 +60,18 @@ void require(bool holds, Text&& text) {
   if (!holds) BOOST_FAIL(text());
 }
 
+/// After the death of everybody and another start. Until the last of the dead is gone, its socket
+/// may still take connections.
+inline bool wait_until_it_answers(SwarmProcess& swarm) {
+  return wait_for([&] {
+    try {
+      return swarm.status().at("root_pid") == swarm.root();
+    } catch (const std::runtime_error&) {
+      return false;
+    }
+  });
+}
+
 /// A swarm that must leave nothing behind: a test ends with finish(), or with an end of another
 /// kind and then check_nothing_left().
 class FaultSwarm : public SwarmProcess {

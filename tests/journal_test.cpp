@@ -136,6 +136,33 @@ BOOST_AUTO_TEST_CASE(a_key_names_one_task) {
   BOOST_TEST(!j.row(2).has_value());
 }
 
+BOOST_AUTO_TEST_CASE(an_end_is_taken_back_where_that_is_asked_for) {
+  const Place place;
+  JournalUnderTest j(place.options());
+  BOOST_REQUIRE(j.wait_open());
+  const auto again = [&] {
+    JournalAccept accept;
+    accept.id = 1;
+    accept.capability = "echo";
+    accept.is_again = true;
+    j.journal.accept(accept, 1, testing::filled_with("p"));
+    j.journal.flush();
+  };
+  j.accept(1, "p");
+  j.end(1, "", TaskState::dead_letter, 3);
+  again();
+  BOOST_TEST((j.row(1)->state == TaskState::free));
+  BOOST_TEST(text(j.row(1)->payload) == "p");
+  BOOST_TEST(j.all_unfinished().size() == 1u);
+  again();  // after a death
+  BOOST_TEST(j.all_unfinished().size() == 1u);
+  j.end(1, "r");
+  j.journal.flush();
+  BOOST_TEST((j.row(1)->state == TaskState::done));
+  BOOST_TEST(text(j.row(1)->result) == "r");
+  BOOST_TEST(j.journal.figures().ends_repeated == 0u);
+}
+
 BOOST_AUTO_TEST_CASE(unfinished_tasks_come_oldest_first_and_in_pieces) {
   const Place place;
   JournalUnderTest j(place.options());

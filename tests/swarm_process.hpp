@@ -22,7 +22,7 @@ namespace micro_swarm {
 
 /// A real `microswarm run` in a runtime directory of its own, for tests. The binary is beside the
 /// tests' directory (MICROSWARM_BINARY overrides). Ends it by SIGKILL of its root, by pid, if the
-/// test has not stopped it.
+/// test has not stopped it. With MS_TEST_DURABLE in the environment it has a state directory.
 class SwarmProcess {
  public:
   explicit SwarmProcess(const std::string& toml, std::vector<std::string> extra_args = {}) {
@@ -31,6 +31,9 @@ class SwarmProcess {
     std::ofstream(config_) << toml;
     args_ = {binary(), "run", "-c", config_, "--name", "test"};
     args_.insert(args_.end(), extra_args.begin(), extra_args.end());
+    state_ = (directory_.path() / "state").string();
+    if (std::getenv("MS_TEST_DURABLE") != nullptr)
+      args_.insert(args_.end(), {"--state-dir", state_});
     start();
   }
   /// Again in the same directory, after the end of the one before.
@@ -125,14 +128,14 @@ class SwarmProcess {
   std::vector<std::string> leftovers() const {
     std::vector<std::string> names;
     for (const auto& entry : std::filesystem::directory_iterator(directory_.path()))
-      if (entry.path() != config_ && entry.path() != log_)
+      if (entry.path() != config_ && entry.path() != log_ && entry.path() != state_)
         names.push_back(entry.path().filename().string());
     return names;
   }
 
  private:
   TemporaryDirectory directory_;
-  std::string config_, log_;
+  std::string config_, log_, state_;
   std::vector<std::string> args_;
   pid_t pid_ = -1;
 };
