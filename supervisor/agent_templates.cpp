@@ -40,13 +40,17 @@ void Agents::start_template(std::uint32_t number) {
     log::error("template {}: {}", agent.name, error.message);
     return template_failed(number, error);
   }
-  c_.root.keep(fd_key::template_socket + number, sockets->first.get());
-  c_.root.keep(fd_key::template_log + number, pipe->first.get());
   // With it the map that all its agents inherit.
   send_with_fds(sockets->first.get(), std::as_bytes(std::span(*packet)), {&c_.segment_fd, 1}, true);
   t.socket.emplace(c_.io, sockets->first.release());
   t.log_pipe.emplace(c_.io, pipe->first.release());
-  c_.root.spawn_template(number, sockets->second.get(), pipe->second.get());
+  // One packet: a socket that root keeps has a process at its other end, or had one whose death root
+  // tells. A successor that found one without would wait for it forever.
+  RootBatch birth;
+  birth.keep(fd_key::template_socket + number, t.socket->native_handle());
+  birth.keep(fd_key::template_log + number, t.log_pipe->native_handle());
+  birth.spawn_template(number, sockets->second.get(), pipe->second.get());
+  c_.root.send(birth);
   read_template(number);
   read_template_log(number);
 }

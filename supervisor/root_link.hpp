@@ -18,6 +18,11 @@ class RootBatch {
     add({RootRequestKind::keep_fd, key, 0});
     fds_[fd_count_++] = fd;
   }
+  void spawn_template(std::uint32_t key, int socket, int log_pipe) {
+    add({RootRequestKind::spawn_template, key, 0});
+    fds_[fd_count_++] = socket;
+    fds_[fd_count_++] = log_pipe;
+  }
   void drop(std::uint32_t key) { add({RootRequestKind::drop_fd, key, 0}); }
   void move(std::uint32_t from, std::uint32_t to) { add({RootRequestKind::move_fd, to, from}); }
 
@@ -51,11 +56,6 @@ class RootLink {
   }
   void send(const RootBatch& batch) {
     if (!batch.requests().empty()) send(batch.requests(), batch.fds());
-  }
-  void spawn_template(std::uint32_t key, int socket, int log_pipe) {
-    const int fds[] = {socket, log_pipe};
-    const RootRequest request{RootRequestKind::spawn_template, key, 0};
-    send({&request, 1}, fds);
   }
   void quit(int exit_code) {
     const RootRequest request{RootRequestKind::quit, 0, exit_code};

@@ -58,7 +58,8 @@ BOOST_AUTO_TEST_CASE(nobody_writes_to_the_supervisors_segment_or_anothers_bank) 
   BOOST_TEST(status.at("supervisor_pid") == supervisor);
   BOOST_TEST(status.at("epoch") == 1);
   BOOST_TEST(status.at("counters").at("messages_malformed") == 0);
-  BOOST_TEST(swarm.wait_until([](const auto& s) { return s.at("memory").at("tokens_out") == 0; }));
+  // All but the payload of the dead letter that had one: it may be tried again.
+  BOOST_TEST(swarm.wait_until([](const auto& s) { return s.at("memory").at("tokens_out") == 1; }));
   swarm.finish();
 }
 
