@@ -47,11 +47,13 @@ void futex_wait(const std::atomic<std::uint32_t>& word, std::uint32_t seen,
                 std::uint64_t timeout_ns) noexcept;
 void futex_wake_one(std::atomic<std::uint32_t>& word) noexcept;
 
-/// Sender: wakes the receiver if it sleeps. One system call then, none otherwise.
-inline void ring_bell(const Word& asleep, BellPage& bell) noexcept {
-  if (!BellProtocol::must_ring(asleep)) return;
+/// Sender: wakes the receiver if it sleeps, and says whether it did. One system call then, none
+/// otherwise.
+inline bool ring_bell(const Word& asleep, BellPage& bell) noexcept {
+  if (!BellProtocol::must_ring(asleep)) return false;
   bell.rings.fetch_add(1, std::memory_order_release);
   futex_wake_one(bell.rings);
+  return true;
 }
 
 /// Spin-then-park. Spins `spin_ns` looking at has_work(), then parks until rung or `timeout_ns`

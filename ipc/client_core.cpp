@@ -14,6 +14,7 @@ namespace {
 
 // A client parks on its bell alone, so it looks at its socket every now and then: a swarm that was
 // killed as a whole rings nobody.
+constexpr std::size_t spins_for_tasks_max = 16;
 constexpr std::uint64_t look_at_socket_ns = 100 * ns_per_ms;
 constexpr std::uint64_t look_for_memory_ns = 2 * ns_per_ms;
 constexpr std::uint64_t ring_full_nap_ns = ns_per_ms;
@@ -440,7 +441,10 @@ Result<std::optional<TaskResult>> ClientCore::next_result(std::uint32_t timeout_
       const timespec timeout{0, static_cast<long>(time_ns)};
       ::ppoll(&wanted, 1, &timeout, nullptr);
     } else {
-      link_->wait(time_ns, [this] { return link_->data_in().ready(); });
+      // With many tasks under way the time of one is hidden by the others, and those who work on
+      // them have more use for the core.
+      link_->wait(
+          time_ns, [this] { return link_->data_in().ready(); }, in_flight() <= spins_for_tasks_max);
       collect_releases();
     }
   }

@@ -70,10 +70,11 @@ class PartyLink {
   /// Any thread: wakes the one that waits on this party's bell.
   void ring_self() noexcept { ring_bell(own().header().asleep, *bell_page()); }
   /// Spins as long as the supervisor allows just now, then parks until rung or `timeout_ns` passed.
+  /// `may_spin` false: parks at once.
   template <class HasWork>
-  bool wait(std::uint64_t timeout_ns, HasWork&& has_work) {
-    return wait_on_bell(own().header().asleep, *bell_page(), load(tables().spin_ns), timeout_ns,
-                        std::forward<HasWork>(has_work));
+  bool wait(std::uint64_t timeout_ns, HasWork&& has_work, bool may_spin = true) {
+    return wait_on_bell(own().header().asleep, *bell_page(), may_spin ? load(tables().spin_ns) : 0,
+                        timeout_ns, std::forward<HasWork>(has_work));
   }
 
   /// The party socket, for receiving; sends go through send(). Any thread.

@@ -27,6 +27,26 @@ void SupervisorContext::flush(Peer& peer) {
   }
 }
 
+void SupervisorContext::ring_due(std::uint64_t now, bool before_sleep) {
+  std::size_t kept = 0;
+  for (const PartyId p : bells_due_) {
+    Peer& peer = peers[p];
+    if (!before_sleep && is_client(p) && elapsed_ns(now, peer.rung_ns) < client_bell_gap_ns) {
+      bells_due_[kept++] = p;
+      continue;
+    }
+    peer.is_bell_due = false;
+    ring_now(peer, now);
+  }
+  bells_due_.resize(kept);
+}
+
+void SupervisorContext::ring_now(Peer& peer, std::uint64_t now) {
+  if (!peer.bell && peer.unwatched.bell) map_kept_bell(peer);
+  if (!peer.segment || !peer.bell) return;
+  if (ring_bell(peer.segment.view().header().asleep, *bell_of(peer))) peer.rung_ns = now;
+}
+
 void SupervisorContext::map_kept_bell(Peer& peer) const {
   const UniqueFd fd = std::move(peer.unwatched.bell);
   if (!fd || peer.bell) return;

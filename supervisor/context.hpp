@@ -6,6 +6,8 @@
 #include <array>
 #include <boost/asio/io_context.hpp>
 #include <memory>
+#include <utility>
+#include <vector>
 
 #include "common/clock.hpp"
 #include "common/config.hpp"
@@ -60,17 +62,27 @@ struct SupervisorContext {
     if (is_client(peer.id)) ring(peer);  // one thread: it looks at its socket when its bell rings
   }
   void flush(Peer& peer);
-  /// The party may sleep: something in our segment or a ring is new for it.
-  void ring(Peer& peer) const {
-    if (!peer.bell && peer.unwatched.bell) map_kept_bell(peer);
-    if (!peer.segment || !peer.bell) return;
-    ring_bell(peer.segment.view().header().asleep, *bell_of(peer));
+  /// The party may sleep: something in our segment or a ring is new for it. Its bell is rung by the
+  /// next ring_due(): once for all that came together. Dying before that is as dying before this.
+  void ring(Peer& peer) {
+    if (std::exchange(peer.is_bell_due, true)) return;
+    bells_due_.push_back(peer.id);
   }
+  /// Rings the bells that are due. A client's at most every client_bell_gap_ns: one that sleeps
+  /// with many tasks under way is woken for many results, not for each (as interrupts of a network
+  /// card are moderated); the rest stay due. `before_sleep` rings them all.
+  void ring_due(std::uint64_t now, bool before_sleep = false);
+  bool has_bells_due() const { return !bells_due_.empty(); }
   /// Maps the bell of a life met again, once.
   void map_kept_bell(Peer& peer) const;
   static BellPage* bell_of(const Peer& peer) {
     return reinterpret_cast<BellPage*>(peer.bell.data());
   }
+
+ private:
+  static constexpr std::uint64_t client_bell_gap_ns = 50'000;
+  void ring_now(Peer& peer, std::uint64_t now);
+  std::vector<PartyId> bells_due_;
 };
 
 }  // namespace micro_swarm

@@ -66,6 +66,9 @@ struct Peer {
   bool dead = false;
   std::optional<int> exit_status;
 
+  bool is_bell_due = false;   ///< SupervisorContext::ring
+  std::uint64_t rung_ns = 0;  ///< when its bell last woke it
+
   std::uint32_t quiet_rounds = 0;  ///< looks at its rings without finding anything
   bool hot = false;                ///< in the list that is looked at in every round
 

@@ -199,6 +199,7 @@ void Supervisor::run() {
     bool worked = pump();
     if (round % rounds_between_full_looks == 0) worked |= look_at_all();
     const std::uint64_t now = now_ns();
+    if (c_.has_bells_due()) c_.ring_due(now);
     if (now - last_io_ns >= io_interval_ns) {
       poll_io();
       last_io_ns = now;
@@ -234,6 +235,7 @@ bool Supervisor::pump() {
         peer.linked ? succession_.drain(peer, messages_per_look, blocked_) : 0;
     if (taken != 0) {
       worked = true;
+      if (c_.has_bells_due()) c_.ring_due(now_ns());
       peer.quiet_rounds = 0;
       if (!peer.evicted && (peer.data_out.lying() || peer.release_out.lying())) {
         peer.evicted = true;
@@ -281,6 +283,7 @@ void Supervisor::poll_io() {
 
 void Supervisor::park() {
   if (durability_) durability_->flush();
+  c_.ring_due(now_ns(), true);
   Word& asleep = c_.segment.header().asleep;
   BellProtocol::about_to_sleep(asleep);
   if (look_at_all() && !blocked_) {
@@ -361,6 +364,7 @@ void Supervisor::quit(int exit_code) {
   }
   log::info("done: {} tasks done, {} failed, {} agents died", c_.counter(Counter::tasks_done),
             c_.counter(Counter::tasks_failed), c_.counter(Counter::agents_died));
+  c_.ring_due(now_ns(), true);
   c_.root.quit(exit_code);
   for (;;) ::pause();  // root ends us
 }

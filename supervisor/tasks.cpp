@@ -4,6 +4,7 @@
 #include <random>
 
 #include "common/log.hpp"
+#include "common/prefetch.hpp"
 #include "shm/recovery.hpp"
 
 namespace micro_swarm {
@@ -239,6 +240,15 @@ std::optional<std::uint32_t> Tasks::slot_for_new() {
   return slot;
 }
 
+/// Records are used in turn, so the next one is the one that was not looked at for longest: without
+/// this a new task waits for memory four times, a third of what it costs the supervisor.
+[[gnu::always_inline]] inline void Tasks::will_take(std::uint32_t slot) {
+  prefetch_for_write(&records_[slot], sizeof records_[slot]);
+  prefetch_for_write(&payload_hold(slot), sizeof(Hold));
+  prefetch_for_write(&result_hold(slot), sizeof(Hold));
+  scheduler_.will_track(slot);
+}
+
 std::uint32_t Tasks::take_oldest_over() {
   std::uint32_t slot = 0;
   if (!over_before_.empty()) {
@@ -248,6 +258,7 @@ std::uint32_t Tasks::take_oldest_over() {
   } else {
     slot = over_.front();
     over_.pop_front();
+    if (over_.size() > slots_ahead) will_take(over_[slots_ahead]);
   }
   is_in_over_[slot] = false;
   return slot;

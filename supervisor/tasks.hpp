@@ -190,6 +190,8 @@ class Tasks {
   std::uint64_t checksum_of(std::uint32_t slot) const;
   std::optional<std::uint32_t> slot_for_new();
   std::uint32_t take_oldest_over();
+  static constexpr std::size_t slots_ahead = 3;
+  void will_take(std::uint32_t slot);
   void sort_over();
   std::uint32_t next_generation(std::uint32_t slot) const {
     const std::uint32_t next = word_of(records_[slot]).generation() + 1;

@@ -28,6 +28,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "common/prefetch.hpp"
 #include "supervisor/scheduling/agent_table.hpp"
 #include "supervisor/scheduling/flows.hpp"
 #include "supervisor/scheduling/node.hpp"
@@ -50,6 +51,11 @@ class Scheduler {
 
   /// May a new task come in? `has_room` = a record is free for it. Changes nothing.
   Admission admit(const TaskSpec& spec, bool has_room, Coming coming = {}) const;
+
+  /// A hint to the processor: a task will soon come in this slot. Changes nothing.
+  [[gnu::always_inline]] void will_track(std::uint32_t slot) const {
+    if (const Node* node = nodes_.find(slot)) prefetch_for_write(node, sizeof *node);
+  }
 
   /// When `Tick` is needed next; max = never.
   std::uint64_t next_due_ns() const { return timers_.next_due_ns(); }
