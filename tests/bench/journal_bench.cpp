@@ -11,6 +11,7 @@
 #include "common/clock.hpp"
 #include "supervisor/journal.hpp"
 #include "tests/bench/figure.hpp"
+#include "tests/bench/swarm.hpp"
 #include "tests/bench/windows.hpp"
 #include "tests/temporary_directory.hpp"
 
@@ -202,14 +203,52 @@ void latency(const Options& options, const Tell& tell) {
                    "a task that runs 20 us, until its end is told; one fdatasync"));
 }
 
+/// What a client of a swarm with a state directory has of it: accepted, run by the one agent,
+/// ended.
+void through_client(const Options& options, const Tell& tell) {
+  const TemporaryDirectory directory;
+  SyncedFile file(directory.path());
+  SwarmProcess swarm(swarm_toml("[swarm]\nagents = 1\n[tasks]\nin_flight_per_agent = 16\n"),
+                     {"--state-dir", (directory.path() / "state").string()});
+  Client client = join(swarm, 1);
+  const std::uint64_t tasks = options.quick ? 2'000 : 50'000;
+  const unsigned count = options.quick ? 10 : 100;
+  const unsigned windows = options.quick ? 2 : 9;
+  const auto syncs = [&] {
+    std::vector<double> times_ns;
+    for (unsigned i = 0; i < count; ++i) times_ns.push_back(file.append(4'096));
+    return median(times_ns);
+  };
+  tell(alternate(
+           windows, [&] { return 1 / (2 * syncs()); },
+           [&] {
+             const std::uint64_t start_ns = now_ns();
+             run_many(client, {tasks, 4'096, 0}, [](std::uint64_t) { return noop(); });
+             return static_cast<double>(tasks) / static_cast<double>(now_ns() - start_ns);
+           })
+           .figure("journal.client_throughput", "k/s", 1e6,
+                   Goal{Goal::Of::value, Goal::Bound::at_least, 60},
+                   "no-op tasks of one client, 4,096 in flight; two fdatasync a task"));
+  tell(alternate(windows, syncs,
+                 [&] {
+                   std::vector<double> times_ns;
+                   for (unsigned i = 0; i < count; ++i) times_ns.push_back(run_one(client, noop()));
+                   return median(times_ns);
+                 })
+           .figure("journal.client_task", "us", 1e-3, std::nullopt,
+                   "one no-op task, until its client has the result; one fdatasync"));
+}
+
 }  // namespace
 
 Group journal_group() {
   return {"journal",
-          {"journal.throughput", "journal.cpu", "journal.accept", "journal.task"},
+          {"journal.throughput", "journal.cpu", "journal.accept", "journal.task",
+           "journal.client_throughput", "journal.client_task"},
           [](const Options& options, const Tell& tell) {
             throughput(options, tell);
             latency(options, tell);
+            through_client(options, tell);
           }};
 }
 
