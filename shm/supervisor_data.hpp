@@ -166,12 +166,11 @@ constexpr SupervisorExtension supervisor_extension(std::uint32_t task_capacity) 
   return at;
 }
 
-/// The supervisor's holds: for each task one for its payload, one for its result and one for the
-/// result's second token, which is kept for dependents; and these for tokens that only pass
-/// through.
+/// The supervisor's holds: for each task one for its payload and one for its result; and these for
+/// tokens that only pass through.
 inline constexpr std::uint32_t transit_holds = 256;
 constexpr SegmentLayout supervisor_layout(std::uint32_t task_capacity) {
-  return segment_layout(supervisor_party, 3 * task_capacity + transit_holds,
+  return segment_layout(supervisor_party, 2 * task_capacity + transit_holds,
                         supervisor_extension(task_capacity).bytes);
 }
 

@@ -44,8 +44,8 @@ void Agents::start_template(std::uint32_t number) {
   send_with_fds(sockets->first.get(), std::as_bytes(std::span(*packet)), {&c_.segment_fd, 1}, true);
   t.socket.emplace(c_.io, sockets->first.release());
   t.log_pipe.emplace(c_.io, pipe->first.release());
-  // One packet: a socket that root keeps has a process at its other end, or had one whose death root
-  // tells. A successor that found one without would wait for it forever.
+  // One packet: a socket that root keeps has a process at its other end, or had one whose death
+  // root tells. A successor that found one without would wait for it forever.
   RootBatch birth;
   birth.keep(fd_key::template_socket + number, t.socket->native_handle());
   birth.keep(fd_key::template_log + number, t.log_pipe->native_handle());

@@ -342,6 +342,11 @@ void Banks::heir_of(PartyId party) {
   }
 }
 
+std::uint32_t Banks::slots_of(std::uint32_t bank) const {
+  const BankRow& row = c_.tables().banks[bank];
+  return word_of(row).state() == BankState::free ? 0 : row.slots;
+}
+
 const Word* Banks::region_word(std::uint32_t bank, std::uint32_t slot) const {
   const BankWord word = word_of(c_.tables().banks[bank]);
   const RegionIndex i = region_index(bank, slot);

@@ -97,6 +97,10 @@ class Banks {
       if (word.state() != BankState::free) f(bank, row, word);
     }
   }
+  /// Rows behind it were never used.
+  std::uint32_t rows_used() const { return rows_used_; }
+  /// 0 = the bank is free.
+  std::uint32_t slots_of(std::uint32_t bank) const;
   /// Where the region's word lies now; null while its owner has no segment.
   const Word* region_word(std::uint32_t bank, std::uint32_t slot) const;
   /// Somebody was refused for want of room since the last return_idle().

@@ -26,16 +26,6 @@ std::string_view name_of(PartyPhase phase) {
   return "unknown";
 }
 
-std::string_view name_of(BankState state) {
-  switch (state) {
-    case BankState::free: return "free";
-    case BankState::reserved: return "reserved";
-    case BankState::live: return "live";
-    case BankState::heired: return "orphaned";
-  }
-  return "unknown";
-}
-
 std::string_view name_of(Counter counter) {
   switch (counter) {
     case Counter::tasks_accepted: return "tasks_accepted";
@@ -110,7 +100,9 @@ void ControlVerbs::handle(const json& request, const Reply& reply) {
   } else if (verb == "scheduler.set") {
     scheduler_set(request, reply);
   } else if (verb == "region.list") {
-    region_list(reply);
+    region_list(request, reply);
+  } else if (verb == "memory.show") {
+    memory_show(reply);
   } else if (verb == "events") {
     events(request, reply);
   } else if (verb == "stop") {
@@ -123,7 +115,7 @@ void ControlVerbs::handle(const json& request, const Reply& reply) {
                       "\"; known are status, agent.list, agent.show, "
                       "agent.register, task.list, task.show, task.find, task.wait, task.result, "
                       "task.cancel, task.explain, task.requeue, scheduler.set, region.list, "
-                      "events, stop, attach"));
+                      "memory.show, events, stop, attach"));
   }
 }
 
@@ -465,39 +457,6 @@ void ControlVerbs::task_cancel(const json& request, const Reply& reply) {
   const std::uint64_t waiter =
       parts_.tasks.wait_for(slot, [reply, line](TaskRecord&) { reply->finish(json(line)); });
   reply->on_gone([this, slot, waiter] { parts_.tasks.stop_waiting(slot, waiter); });
-}
-
-// ---- memory ----
-
-void ControlVerbs::region_list(const Reply& reply) const {
-  json banks = json::array();
-  json regions = json::array();
-  parts_.banks.for_each([&](std::uint32_t bank, const BankRow& row, BankWord word) {
-    banks.push_back({{"bank", bank},
-                     {"owner", word.owner()},
-                     {"incarnation", word.incarnation()},
-                     {"state", name_of(word.state())},
-                     {"slots", row.slots},
-                     {"region_bytes", row.region_bytes}});
-    for (std::uint32_t slot = 0; slot < row.slots; ++slot) {
-      const Word* at = parts_.banks.region_word(bank, slot);
-      if (at == nullptr) continue;
-      const RegionWord region{load(*at)};
-      if (region.outstanding() == 0) continue;
-      regions.push_back({{"bank", bank},
-                         {"slot", slot},
-                         {"owner", word.owner()},
-                         {"generation", region.generation()},
-                         {"tokens", __builtin_popcount(region.outstanding())},
-                         {"region_bytes", row.region_bytes}});
-    }
-  });
-  reply->finish(
-      {{"pool_regions", parts_.c.config.memory.pool_size / parts_.c.config.memory.region_size},
-       {"leased_regions", parts_.banks.leased()},
-       {"regions_in_use", regions.size()},
-       {"banks", std::move(banks)},
-       {"regions", std::move(regions)}});
 }
 
 // ---- events ----

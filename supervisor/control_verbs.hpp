@@ -10,6 +10,7 @@
 #include "supervisor/agents.hpp"
 #include "supervisor/clients.hpp"
 #include "supervisor/control_server.hpp"
+#include "supervisor/holdings.hpp"
 
 namespace micro_swarm {
 
@@ -21,6 +22,7 @@ class ControlVerbs {
     Tasks& tasks;
     Agents& agents;
     Clients& clients;
+    Holdings& holdings;
   };
   using Reply = std::shared_ptr<ControlReply>;
 
@@ -46,7 +48,8 @@ class ControlVerbs {
   void task_explain(const nlohmann::json& request, const Reply& reply);
   void task_requeue(const nlohmann::json& request, const Reply& reply);
   void scheduler_set(const nlohmann::json& request, const Reply& reply);
-  void region_list(const Reply& reply) const;
+  void region_list(const nlohmann::json& request, const Reply& reply) const;
+  void memory_show(const Reply& reply) const;
   void events(const nlohmann::json& request, const Reply& reply);
   void attach(const Reply& reply);
   /// The task a request names, or an error has been sent.

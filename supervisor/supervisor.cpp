@@ -40,7 +40,8 @@ Supervisor::Supervisor(SupervisorBoot boot)
       agents_(c_, config_.agents, boot.config.agents.size(), parties_, tasks_, succession_),
       clients_(c_, parties_, tasks_, succession_),
       health_(c_, tasks_,
-              [this](Peer& agent, const std::string& why) { agents_.kill(agent, why); }) {
+              [this](Peer& agent, const std::string& why) { agents_.kill(agent, why); }),
+      holdings_(c_, banks_, tasks_) {
   parties_.listen({
       [this](Peer& p) { is_agent(p.id) ? agents_.published(p) : clients_.published(p); },
       [this](Peer& p) { is_agent(p.id) ? agents_.socket_closed(p) : clients_.gone(p); },
@@ -170,9 +171,9 @@ bool Supervisor::settle_in() {
 }
 
 void Supervisor::open_control() {
-  verbs_ =
-      std::make_unique<ControlVerbs>(ControlVerbs::Parts{c_, banks_, tasks_, agents_, clients_},
-                                     [this](bool at_once) { begin_drain(at_once); });
+  verbs_ = std::make_unique<ControlVerbs>(
+      ControlVerbs::Parts{c_, banks_, tasks_, agents_, clients_, holdings_},
+      [this](bool at_once) { begin_drain(at_once); });
   control_ = std::make_unique<ControlServer>(
       c_.io, UniqueFd(boot_.listen_socket),
       [this](const nlohmann::json& request, const std::shared_ptr<ControlReply>& reply) {
@@ -319,6 +320,7 @@ void Supervisor::tick(std::uint64_t now) {
       for (int i = 0; i < results_evicted_at_once && tasks_.evict_one_result(); ++i) {
       }
     banks_.return_idle();
+    holdings_.look(now);
   }
   if (drain_ != Drain::no) drain_tick(now);
   next_tick_ns_ = now + (drain_ != Drain::no ? drain_tick_ns : busy ? busy_tick_ns : idle_tick_ns);

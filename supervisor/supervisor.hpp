@@ -9,6 +9,7 @@
 #include "supervisor/clients.hpp"
 #include "supervisor/control_server.hpp"
 #include "supervisor/health.hpp"
+#include "supervisor/holdings.hpp"
 #include "supervisor/supervisor_main.hpp"
 
 namespace micro_swarm {
@@ -58,6 +59,7 @@ class Supervisor {
   Agents agents_;
   Clients clients_;
   Health health_;
+  Holdings holdings_;
   std::unique_ptr<ControlVerbs> verbs_;
   std::unique_ptr<ControlServer> control_;
   std::optional<WatchedFd> root_socket_;

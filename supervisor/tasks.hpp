@@ -102,6 +102,9 @@ class Tasks {
   TaskRecord* find(TaskId id);
   std::uint32_t capacity() const { return capacity_; }
   TaskRecord& record(std::uint32_t slot) { return records_[slot]; }
+  TaskId id_of(std::uint32_t slot) const {
+    return make_task_id(slot, word_of(records_[slot]).generation());
+  }
   TaskOptionsRow& options(std::uint32_t slot) { return options_[slot]; }
   TaskDependencies& dependencies(std::uint32_t slot) { return dependencies_[slot]; }
   Hold& payload_hold(std::uint32_t slot) { return c_.segment.holds()[slot]; }
@@ -223,9 +226,6 @@ class Tasks {
   bool is_withheld(std::uint32_t slot) const;
   /// Terminal and told: its record may be used again unless live tasks depend on it.
   void over(std::uint32_t slot);
-  TaskId id_of(std::uint32_t slot) const {
-    return make_task_id(slot, word_of(records_[slot]).generation());
-  }
   void wake_waiters(std::uint32_t slot);
   void run_actions();
   void dispatch(TaskId id, PartyId agent);

@@ -92,6 +92,66 @@ BOOST_AUTO_TEST_CASE(status_agents_regions_and_events_in_both_formats) {
   BOOST_TEST(later.out.empty(), later.out);
 }
 
+BOOST_AUTO_TEST_CASE(regions_say_who_holds_them_for_what_and_since_when) {
+  // More than the two agents take at once, so that the last one waits.
+  for (int i = 0; i < 8; ++i) id_of({"task", "submit", "sleep", "--file", "-"}, "60000");
+  const auto id = id_of({"task", "submit", "echo", "--file", "-"},
+                        std::string(300, 'x'));  // too long to travel in the message
+  const auto list = [](std::vector<std::string> more) {
+    std::vector<std::string> words{"region", "list", "--format", "json"};
+    words.insert(words.end(), more.begin(), more.end());
+    const auto end = microswarm(words);
+    BOOST_REQUIRE_MESSAGE(end.code == 0, end.err);
+    return end.json()["regions"];
+  };
+  const auto payloads = list({"--state", "payload", "--held-by", "256"});
+  BOOST_REQUIRE(payloads.size() == 1u);
+  BOOST_TEST(payloads[0]["state"] == "held");
+  BOOST_TEST(payloads[0]["holders"][0]["as"] == "payload");
+  BOOST_TEST(payloads[0]["holders"][0]["party"] == 256);
+  BOOST_TEST(std::to_string(payloads[0]["holders"][0]["task"].get<std::uint64_t>()) == id);
+  const auto age_ms = payloads[0]["age_ms"].get<std::uint64_t>();
+  BOOST_TEST(list({"--older-than-ms", "1000000"}).empty());
+  BOOST_TEST(list({"--older-than-ms", std::to_string(age_ms)}).size() == 1u);
+  BOOST_TEST(list({"--held-by", "0"}).empty());
+  BOOST_TEST(list({"--state", "in_transit"}).empty());
+  BOOST_TEST(microswarm({"region", "list", "--held-by", "900"}).code == 2);
+  BOOST_TEST(microswarm({"region", "list", "--state", "lost"}).code == 2);
+
+  // Killed and replaced: the new one finds the same holder, and the same age.
+  ::kill(swarm.supervisor(), SIGKILL);
+  const auto again = list({"--state", "payload"});
+  BOOST_REQUIRE(again.size() == 1u);
+  BOOST_TEST(again[0]["holders"] == payloads[0]["holders"]);
+  BOOST_TEST(again[0]["age_ms"].get<std::uint64_t>() >= age_ms);
+}
+
+BOOST_AUTO_TEST_CASE(the_pools_bytes_add_up_and_every_process_is_counted) {
+  id_of({"task", "submit", "fill", "--file", "-"}, "100000");
+  const auto check = [&] {
+    const auto shown = microswarm({"memory", "show", "--format", "json"});
+    BOOST_REQUIRE_MESSAGE(shown.code == 0, shown.err);
+    const auto answer = shown.json();
+    const auto& pool = answer["pool"];
+    std::uint64_t sum = 0;
+    for (const char* part :
+         {"free_bytes", "held_bytes", "in_transit_bytes", "leased_idle_bytes", "rounding_bytes"})
+      sum += pool[part].get<std::uint64_t>();
+    BOOST_TEST(sum == pool["pool_bytes"].get<std::uint64_t>());
+    BOOST_TEST(answer["processes"].size() == 5u);  // root, supervisor, template, two agents
+    for (const auto& process : answer["processes"]) {
+      BOOST_TEST(process["memory_bytes"].get<std::uint64_t>() > 100'000u);
+      BOOST_TEST(process["page_table_bytes"].get<std::uint64_t>() > 0u);
+    }
+    BOOST_TEST(answer["total_bytes"].get<std::uint64_t>() <
+               answer["planned_bytes"].get<std::uint64_t>());
+  };
+  check();
+  ::kill(swarm.agents().front(), SIGKILL);
+  BOOST_REQUIRE(swarm.wait_for_live(2));
+  check();
+}
+
 BOOST_AUTO_TEST_CASE(followed_events_go_on_over_a_new_supervisor) {
   Command follower({SwarmProcess::binary(), "events", "--follow", "--format", "json"});
   BOOST_REQUIRE(

@@ -1,0 +1,157 @@
+// The verbs about the pool: who holds what, and what the swarm takes in all.
+
+#include <algorithm>
+#include <array>
+
+#include "supervisor/control_verbs.hpp"
+#include "supervisor/run_limits.hpp"
+
+namespace micro_swarm {
+
+using nlohmann::json;
+
+namespace {
+
+std::string_view name_of(BankState state) {
+  switch (state) {
+    case BankState::free: return "free";
+    case BankState::reserved: return "reserved";
+    case BankState::live: return "live";
+    case BankState::heired: return "orphaned";
+  }
+  return "unknown";
+}
+
+/// Where its rights are; "orphaned" = also, nobody allocates from its bank any more.
+std::string_view state_of(const RegionUse& use) {
+  return use.in_transit() != 0 ? "in_transit" : "held";
+}
+
+json to_json(const RegionUse& use, std::uint64_t now) {
+  json holders = json::array();
+  for (const Holding& holding : use.holders) {
+    json one = {{"party", holding.holder}, {"as", name_of(holding.role)}};
+    if (holding.task != 0) one["task"] = holding.task;
+    holders.push_back(std::move(one));
+  }
+  return {{"bank", bank_of(use.region)},
+          {"slot", slot_of(use.region)},
+          {"owner", use.owner},
+          {"state", state_of(use)},
+          {"orphaned", use.bank_state == BankState::heired},
+          {"generation", use.generation},
+          {"tokens", use.rights_out},
+          {"in_transit", use.in_transit()},
+          {"region_bytes", use.region_bytes},
+          {"age_ms", elapsed_ns(now, use.since_ns) / ns_per_ms},
+          {"holders", std::move(holders)}};
+}
+
+struct Wanted {
+  std::uint64_t held_by = no_party;
+  std::uint64_t older_than_ms = 0;
+  std::string state;
+
+  bool matches(const RegionUse& use, std::uint64_t now) const {
+    if (elapsed_ns(now, use.since_ns) / ns_per_ms < older_than_ms) return false;
+    if (held_by != no_party &&
+        std::none_of(use.holders.begin(), use.holders.end(),
+                     [this](const Holding& holding) { return holding.holder == held_by; }))
+      return false;
+    if (state.empty() || state == state_of(use)) return true;
+    if (state == "orphaned") return use.bank_state == BankState::heired;
+    return std::any_of(use.holders.begin(), use.holders.end(), [this](const Holding& holding) {
+      return micro_swarm::name_of(holding.role) == state;
+    });
+  }
+};
+
+constexpr std::array<std::string_view, 7> region_states{
+    "held", "in_transit", "orphaned", "payload", "result", "relayed", "own"};
+
+}  // namespace
+
+void ControlVerbs::region_list(const json& request, const Reply& reply) const {
+  Wanted wanted;
+  wanted.held_by = request.value("held_by", std::uint64_t{no_party});
+  wanted.older_than_ms = request.value("older_than_ms", std::uint64_t{0});
+  wanted.state = request.value("state", "");
+  if (request.contains("held_by") && wanted.held_by >= parties_max) {
+    reply->fail(Error{ErrorCode::usage,
+                      "held_by: there is no party " + std::to_string(wanted.held_by) +
+                          "; agents are 0 to 255, 256 is the supervisor, clients are above",
+                      0});
+    return;
+  }
+  if (!wanted.state.empty() &&
+      std::find(region_states.begin(), region_states.end(), wanted.state) == region_states.end()) {
+    reply->fail(Error{ErrorCode::usage,
+                      "unknown state \"" + wanted.state +
+                          "\"; known are held, in_transit, orphaned, payload, result, relayed, own",
+                      0});
+    return;
+  }
+  json banks = json::array();
+  parts_.banks.for_each([&](std::uint32_t bank, const BankRow& row, BankWord word) {
+    banks.push_back({{"bank", bank},
+                     {"owner", word.owner()},
+                     {"incarnation", word.incarnation()},
+                     {"state", name_of(word.state())},
+                     {"slots", row.slots},
+                     {"region_bytes", row.region_bytes}});
+  });
+  const std::uint64_t now = now_ns();
+  const auto uses = parts_.holdings.list(now);
+  json regions = json::array();
+  for (const RegionUse& use : uses)
+    if (wanted.matches(use, now)) regions.push_back(to_json(use, now));
+  reply->finish(
+      {{"pool_regions", parts_.c.config.memory.pool_size / parts_.c.config.memory.region_size},
+       {"leased_regions", parts_.banks.leased()},
+       {"regions_in_use", uses.size()},
+       {"banks", std::move(banks)},
+       {"regions", std::move(regions)}});
+}
+
+/// What the pool's bytes are, which add up to the pool, and the processes whose memory is the rest:
+/// whoever asks can look at those itself, without holding up this one.
+void ControlVerbs::memory_show(const Reply& reply) const {
+  const SupervisorContext& c = parts_.c;
+  const std::uint64_t region_bytes = c.config.memory.region_size;
+  std::uint64_t leased_bytes = 0, orphaned_bytes = 0;
+  parts_.banks.for_each([&](std::uint32_t, const BankRow& row, BankWord word) {
+    const std::uint64_t bytes = row.slots * row.region_bytes;
+    (word.state() == BankState::heired ? orphaned_bytes : leased_bytes) += bytes;
+  });
+  std::uint64_t held_bytes = 0, transit_bytes = 0;
+  for (const RegionUse& use : parts_.holdings.list(now_ns()))
+    (use.in_transit() != 0 ? transit_bytes : held_bytes) += use.region_bytes;
+  const std::uint64_t banks_bytes = leased_bytes + orphaned_bytes;
+  const std::uint64_t counted_bytes = parts_.banks.leased() * region_bytes;
+  const std::uint64_t used_bytes = held_bytes + transit_bytes;
+  json pool = {{"pool_bytes", c.config.memory.pool_size},
+               {"free_bytes",
+                c.config.memory.pool_size - std::min(c.config.memory.pool_size, counted_bytes)},
+               {"held_bytes", held_bytes},
+               {"in_transit_bytes", transit_bytes},
+               {"leased_idle_bytes", banks_bytes - std::min(banks_bytes, used_bytes)},
+               {"rounding_bytes", counted_bytes - std::min(counted_bytes, banks_bytes)},
+               {"orphaned_bytes", orphaned_bytes}};
+
+  json processes = json::array();
+  const auto add = [&processes](pid_t pid, std::string what) {
+    if (pid > 0) processes.push_back({{"pid", pid}, {"process", std::move(what)}});
+  };
+  add(c.root_pid, "root");
+  add(static_cast<pid_t>(load(c.tables().supervisor_pid)), "supervisor");
+  for (std::uint32_t k = 0; k < c.config.agents.size(); ++k)
+    add(c.tables().templates[k].pid, "template " + c.config.agents[k].name);
+  for (PartyId p = 0; p < agents_max; ++p)
+    if (!c.peers[p].dead && c.row(p).phase != stored(PartyPhase::none))
+      add(c.row(p).pid, "agent " + std::to_string(p));
+  reply->finish({{"pool", std::move(pool)},
+                 {"planned_bytes", needs_of(c.config).memory_bytes},
+                 {"processes", std::move(processes)}});
+}
+
+}  // namespace micro_swarm
