@@ -74,6 +74,7 @@ struct TasksConfig {
   std::uint32_t in_flight_per_agent = 4;
   std::uint32_t max_concurrent = 0;  ///< in flight in the whole swarm; 0 = no limit
   WhenClientDies when_client_dies = WhenClientDies::keep;
+  std::uint32_t result_ttl_ms = 0;  ///< unfetched results are kept so long; 0 = while there is room
 };
 
 struct SchedulerConfig {

@@ -97,6 +97,7 @@ void visit_settings(AConfig& c, Visitor&& v) {
   v("tasks", "in_flight_per_agent", c.tasks.in_flight_per_agent, Range{1, 16});
   v("tasks", "max_concurrent", c.tasks.max_concurrent, Range{0, 1'000'000});
   v("tasks", "when_client_dies", c.tasks.when_client_dies, Choice{});
+  v("tasks", "result_ttl_ms", c.tasks.result_ttl_ms, Range{0, 7 * day_ms});
 
   auto& q = c.scheduler;
   v("scheduler", "strategy", q.strategy, Choice{});

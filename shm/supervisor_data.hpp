@@ -100,7 +100,8 @@ enum class Counter : std::uint32_t {
   dispatches_redone,  ///< republished by a new supervisor
   completions_stale,  ///< named another attempt than the record; dropped
   results_delivered,
-  results_evicted,
+  results_evicted,  ///< given up for want of room
+  results_expired,  ///< nobody fetched them in tasks.result_ttl_ms
   agents_died,
   agents_restarted,
   agents_killed_hung,

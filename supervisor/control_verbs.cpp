@@ -46,6 +46,7 @@ std::string_view name_of(Counter counter) {
     case Counter::completions_stale: return "completions_stale";
     case Counter::results_delivered: return "results_delivered";
     case Counter::results_evicted: return "results_evicted";
+    case Counter::results_expired: return "results_expired";
     case Counter::agents_died: return "agents_died";
     case Counter::agents_restarted: return "agents_restarted";
     case Counter::agents_killed_hung: return "agents_killed_hung";
@@ -419,7 +420,7 @@ void ControlVerbs::task_result(const json& request, const Reply& reply) {
     reply->fail(Error{ErrorCode::not_found,
                       "the result of task " + std::to_string(id) +
                           " is not here any more: its client received it, or it was given up "
-                          "because the pool was full",
+                          "because the pool was full or tasks.result_ttl_ms had passed",
                       0});
     return;
   }

@@ -281,12 +281,6 @@ bool Tasks::is_withheld(std::uint32_t slot) const {
          scheduler_.graph().is_named(id_of(slot));
 }
 
-void Tasks::over(std::uint32_t slot) {
-  if (is_in_over_[slot] || scheduler_.graph().is_named(id_of(slot))) return;
-  is_in_over_[slot] = true;
-  over_.push_back(slot);
-}
-
 void Tasks::dependencies_unnamed(std::uint32_t slot) {
   if (records_[slot].request.has_options == 0) return;
   for (std::uint32_t i = 0; i < options_[slot].dependency_count; ++i) {

@@ -4,7 +4,6 @@
 #include <random>
 
 #include "common/log.hpp"
-#include "common/prefetch.hpp"
 #include "shm/recovery.hpp"
 
 namespace micro_swarm {
@@ -210,82 +209,6 @@ void Tasks::note_last_refusals() {
   }
 }
 
-std::optional<std::uint32_t> Tasks::slot_for_new() {
-  if (free_.empty()) {
-    // The oldest ended task whose tokens are all home gives its record up.
-    for (std::size_t tries = std::min<std::size_t>(over_before_.size() + over_.size(), 64);
-         tries != 0; --tries) {
-      const std::uint32_t slot = take_oldest_over();
-      TaskRecord& record = records_[slot];
-      if (scheduler_.graph().is_named(id_of(slot)))
-        continue;  // dependencies_unnamed() brings it back
-      if (!pins_.contains(slot) && load(result_hold(slot).token) != 0 &&
-          tokens_.release(result_hold(slot)))
-        c_.count(Counter::results_evicted);
-      if (!pins_.contains(slot)) give_up_kept_payload(slot);
-      if (pins_.contains(slot) || load(result_hold(slot).token) != 0 ||
-          load(payload_hold(slot).token) != 0) {
-        over(slot);
-        continue;
-      }
-      set_state_counts(word_of(record).state(), TaskState::free);
-      recycle_record(record);
-      free_.push_back(slot);
-      break;
-    }
-    if (free_.empty()) return std::nullopt;
-  }
-  const std::uint32_t slot = free_.back();
-  free_.pop_back();
-  return slot;
-}
-
-/// Records are used in turn, so the next one is the one that was not looked at for longest: without
-/// this a new task waits for memory four times, a third of what it costs the supervisor.
-[[gnu::always_inline]] inline void Tasks::will_take(std::uint32_t slot) {
-  prefetch_for_write(&records_[slot], sizeof records_[slot]);
-  prefetch_for_write(&payload_hold(slot), sizeof(Hold));
-  prefetch_for_write(&result_hold(slot), sizeof(Hold));
-  scheduler_.will_track(slot);
-}
-
-std::uint32_t Tasks::take_oldest_over() {
-  std::uint32_t slot = 0;
-  if (!over_before_.empty()) {
-    slot = over_before_.front().second;
-    std::pop_heap(over_before_.begin(), over_before_.end(), std::greater<>());
-    over_before_.pop_back();
-  } else {
-    slot = over_.front();
-    over_.pop_front();
-    if (over_.size() > slots_ahead) will_take(over_[slots_ahead]);
-  }
-  is_in_over_[slot] = false;
-  return slot;
-}
-
-void Tasks::sort_over() {
-  std::sort(over_before_.begin(), over_before_.end(), std::greater<>());
-  for (const auto& [at, slot] : over_before_) over_.push_front(slot);
-  over_before_.clear();
-}
-
-bool Tasks::evict_one_result() {
-  sort_over();
-  for (const std::uint32_t slot : over_) {
-    if (keeps_payload_[slot]) {
-      give_up_kept_payload(slot);
-      return true;
-    }
-    if (load(result_hold(slot).token) == 0 || pins_.contains(slot) ||
-        scheduler_.graph().is_named(id_of(slot)))
-      continue;
-    if (tokens_.release(result_hold(slot))) c_.count(Counter::results_evicted);
-    return true;
-  }
-  return false;
-}
-
 // ---- answers ----
 
 bool Tasks::answered(Peer& agent, const SlotBody& body, MessageInHand in_hand) {
@@ -475,6 +398,7 @@ void Tasks::tick(std::uint64_t now) {
   statistics_.sample(now, ended_count());
   if (scheduler_.next_due_ns() <= now) schedule(scheduling::Tick{}, now);
   run_actions();
+  expire_results(now);
 }
 
 std::uint64_t Tasks::ended_count() const {
@@ -563,6 +487,7 @@ void Tasks::adopt() {
         if (record.notified != 0) {
           over_before_.emplace_back(record.finished_ns, slot);
           is_in_over_[slot] = true;
+          if (load(result_hold(slot).token) != 0) unfetched_.push_back(id_of(slot));
           break;
         }
         // Not published: its place in the ring may soon be another notice's, which must not pass
@@ -582,6 +507,9 @@ void Tasks::adopt() {
   }
   adopt_payloads(with_payload);
   std::make_heap(over_before_.begin(), over_before_.end(), std::greater<>());
+  std::sort(unfetched_.begin(), unfetched_.end(), [this](TaskId a, TaskId b) {
+    return records_[task_slot(a)].finished_ns < records_[task_slot(b)].finished_ns;
+  });
   std::sort(ready.begin(), ready.end());
   for (const auto& [at, slot] : ready) tell_scheduler(slot);
   for (const std::uint32_t slot : running) tell_scheduler(slot);

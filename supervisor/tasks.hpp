@@ -196,6 +196,7 @@ class Tasks {
   static constexpr std::size_t slots_ahead = 3;
   void will_take(std::uint32_t slot);
   void sort_over();
+  void expire_results(std::uint64_t now);
   std::uint32_t next_generation(std::uint32_t slot) const {
     const std::uint32_t next = word_of(records_[slot]).generation() + 1;
     return next == 0 ? 1 : next;  // 0 is no generation: a TaskId is never 0
@@ -253,6 +254,7 @@ class Tasks {
   /// Those that were so when we took over, none younger than any in over_: a heap, the oldest on
   /// top, because sorting thousands would stand between a supervisor's death and the next work.
   std::vector<std::pair<std::uint64_t, std::uint32_t>> over_before_;
+  std::deque<TaskId> unfetched_;        ///< over, and the result was here then; oldest first
   std::vector<bool> is_in_over_;        ///< by slot: at most once in there
   std::vector<bool> keeps_payload_;     ///< by slot: dead letters that count as its readers
   std::vector<std::uint32_t> notices_;  ///< terminal, their client's ring was full

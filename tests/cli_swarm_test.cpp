@@ -148,7 +148,9 @@ BOOST_AUTO_TEST_CASE(the_pools_bytes_add_up_and_every_process_is_counted) {
   };
   check();
   ::kill(swarm.agents().front(), SIGKILL);
-  BOOST_REQUIRE(swarm.wait_for_live(2));
+  BOOST_REQUIRE(swarm.wait_until([](const auto& status) {
+    return status.at("counters").at("agents_died") == 1 && status.at("agents").at("live") == 2;
+  }));
   check();
 }
 
@@ -360,6 +362,35 @@ BOOST_FIXTURE_TEST_CASE(a_client_that_talks_nonsense_costs_the_swarm_nothing, Fi
   }));
   BOOST_TEST(microswarm({"task", "wait", id}).code == 0);
   BOOST_TEST(swarm.supervisor() == supervisor);
+}
+
+BOOST_AUTO_TEST_CASE(a_result_that_nobody_fetches_is_given_up_in_time) {
+  ::setenv("MICROSWARM_NAME", "test", 1);
+  SwarmProcess swarm("[tasks]\nresult_ttl_ms = 300\n[swarm]\nagents = 1\n");
+  BOOST_REQUIRE(swarm.wait_for_live(1));
+  const auto submit = [](std::string_view capability, const std::string& input) {
+    const auto end = microswarm({"task", "submit", std::string(capability), "--file", "-"}, input);
+    BOOST_REQUIRE_MESSAGE(end.code == 0, end.err);
+    return end.out.substr(0, end.out.size() - 1);
+  };
+  const auto expired = [&](unsigned count) {
+    return swarm.wait_until(
+        [&](const auto& status) { return status.at("counters").at("results_expired") == count; });
+  };
+  const std::string first = submit("fill", "100000");
+  const std::string small = submit("echo", "in the record");
+  BOOST_TEST(expired(1));
+  const auto gone = microswarm({"task", "result", first});
+  BOOST_TEST(gone.code != 0);
+  BOOST_TEST(holds(gone.err, "result_ttl_ms"), gone.err);
+  BOOST_TEST(microswarm({"region", "list", "--format", "json"}).json()["regions_in_use"] == 0);
+  BOOST_TEST(microswarm({"task", "result", small}).out == "in the record");  // takes no room
+
+  // The next supervisor goes on counting from the task's end.
+  submit("fill", "100000");
+  ::kill(swarm.supervisor(), SIGKILL);
+  BOOST_TEST(expired(2));
+  ::unsetenv("MICROSWARM_NAME");
 }
 
 BOOST_FIXTURE_TEST_SUITE(ending, Fixture)
