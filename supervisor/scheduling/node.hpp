@@ -51,7 +51,6 @@ struct alignas(64) Node {
   std::uint64_t timer_ns = never;    ///< when in the timers
   // ---
   std::uint64_t not_before_ns = 0;  ///< delayed
-  TreeHook in_timers;
 };
 
 /// One per record slot, made when first used: a supervisor that takes over thousands of ended tasks

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <iterator>
 
+#include "common/prefetch.hpp"
+
 namespace micro_swarm::scheduling {
 
 void ReadyQueues::insert(Node& node, std::uint64_t now_ns) {
@@ -18,6 +20,19 @@ void ReadyQueues::erase(Node& node) {
   --size_;
 }
 
+void ReadyQueues::put_in_order(Waiting& waiting, Node& node) {
+  Queue& queue = waiting.in_order;
+  if (waiting.latest == nullptr || Earlier()(node, *waiting.latest)) {
+    queue.insert(node);
+    waiting.latest = &node;
+    return;
+  }
+  const auto next = std::next(queue.iterator_to(*waiting.latest));
+  const bool is_next = next == queue.end() || Earlier()(node, *next);
+  queue.insert(is_next ? next : queue.end(), node);
+  if (is_next) waiting.latest = &node;
+}
+
 void ReadyQueues::link(Node& node) {
   Class& own = classes_[node.level];
   if (node.flow >= own.flows.size()) own.flows.resize(node.flow + 1);
@@ -29,8 +44,8 @@ void ReadyQueues::link(Node& node) {
   }
   if (node.shape >= flow.queues.size()) flow.queues.resize(node.shape + 1u);
   auto& queue = flow.queues[node.shape];
-  if (!queue) queue = std::make_unique<Queue>();
-  queue->insert(queue->end(), node);  // mostly its place: found without looking at others
+  if (!queue) queue = std::make_unique<Waiting>();
+  put_in_order(*queue, node);
   flow.waiting.set(node.shape);
   // What rises comes in by the step that noticed, so only others of that step can be younger.
   auto after = own.ages.end();
@@ -44,11 +59,14 @@ void ReadyQueues::link(Node& node) {
 void ReadyQueues::unlink(Node& node) {
   Class& own = classes_[node.level];
   OfFlow& flow = own.flows[node.flow];
-  Queue& queue = *flow.queues[node.shape];
+  Waiting& waiting = *flow.queues[node.shape];
+  Queue& queue = waiting.in_order;
+  if (waiting.latest == &node) waiting.latest = nullptr;
   queue.erase(queue.iterator_to(node));
   own.ages.erase(own.ages.iterator_to(node));
   --sizes_[node.level];
-  if (!queue.empty()) return;
+  // Who is at the head now has waited longest: not in a cache since it came.
+  if (!queue.empty()) return prefetch_for_write(&*queue.begin(), sizeof(Node));
   flow.waiting.reset(node.shape);
   if (flow.waiting.any()) return;
   own.active[flow.active_at] = own.active.back();
@@ -84,7 +102,7 @@ Node* ReadyQueues::best(const ShapeSet& shapes) const {
       if (candidates.none() || flows_.is_held_back(number)) continue;
       for (std::size_t shape = candidates._Find_first(); shape < shapes_max;
            shape = candidates._Find_next(shape)) {
-        Node& head = *flow.queues[shape]->begin();
+        Node& head = *flow.queues[shape]->in_order.begin();
         if (best != nullptr && time == best_time && !Earlier()(head, *best)) continue;
         best = &head;
         best_time = time;
@@ -108,7 +126,7 @@ const Node* ReadyQueues::least_wanted(unsigned level, const std::uint64_t* clien
       const OfFlow& queues = own.flows[number];
       for (std::size_t shape = queues.waiting._Find_first(); shape < shapes_max;
            shape = queues.waiting._Find_next(shape)) {
-        const Node& last = *queues.queues[shape]->rbegin();
+        const Node& last = *queues.queues[shape]->in_order.rbegin();
         if (least == nullptr || Earlier()(*least, last)) least = &last;
       }
     }

@@ -42,12 +42,19 @@ class ReadyQueues {
   using Queue =
       intrusive::multiset<Node, intrusive::member_hook<Node, TreeHook, &Node::in_queue>,
                           intrusive::compare<Earlier>, intrusive::constant_time_size<false>>;
+  /// Of one flow, shape and class.
+  struct Waiting {
+    Queue in_order;
+    /// Behind it is the place of the next one without a deadline: the others with deadlines far off
+    /// would make each such look for its place among nodes that are in no cache.
+    Node* latest = nullptr;
+  };
   using AgeList = intrusive::list<Node, intrusive::member_hook<Node, ListHook, &Node::in_age_list>,
                                   intrusive::constant_time_size<false>>;
   struct OfFlow {
     ShapeSet waiting;
-    std::vector<std::unique_ptr<Queue>> queues;  // by shape, made when first used
-    std::uint32_t active_at = 0;                 // where in `active`
+    std::vector<std::unique_ptr<Waiting>> queues;  // by shape, made when first used
+    std::uint32_t active_at = 0;                   // where in `active`
   };
   struct Class {
     std::vector<OfFlow> flows;
@@ -55,6 +62,7 @@ class ReadyQueues {
     AgeList ages;                       // in the order in which they came into the class
   };
 
+  static void put_in_order(Waiting& waiting, Node& node);
   void link(Node& node);
   void unlink(Node& node);
 

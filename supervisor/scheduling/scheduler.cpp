@@ -18,7 +18,8 @@ Scheduler::Scheduler(std::uint32_t task_slots, Settings settings, Random random)
       nodes_(task_slots),
       flows_(settings_),
       agents_(settings_.credit_per_agent, settings_.cpu_slots_per_agent),
-      queues_(flows_, shapes_) {}
+      queues_(flows_, shapes_),
+      timers_(task_slots) {}
 
 void Scheduler::step(const Event& event, std::uint64_t now_ns, std::vector<Action>& actions) {
   now_ns_ = std::max(now_ns_, now_ns);
