@@ -21,7 +21,6 @@ add_dependencies(test_fault_isolation rogue_agent)
 ms_fault_test(kernel_6_1 SOURCES fault_kernel_6_1_test.cpp LIBS ms_ipc PkgConfig::seccomp)
 
 # ---- the decisions behind it, without a process ----
-find_package(rapidcheck REQUIRED)
 ms_test(NAME scheduler.order SOURCES scheduler_order_test.cpp LIBS ms_scheduling)
 ms_test(NAME scheduler.states SOURCES scheduler_states_test.cpp LIBS ms_scheduling)
 ms_test(NAME scheduler.model SOURCES scheduler_model.cpp scheduler_model_test.cpp
