@@ -44,7 +44,7 @@ std::vector<EntryId> Cache::adopt(std::span<const Record> records, std::uint32_t
   for (const Record* record : sound) {
     const std::uint32_t slot = entry_slot(record->id);
     if (slot >= entries_.size()) entries_.resize(slot + std::size_t{1});
-    if (entries_[slot].id != 0 || names_.contains(record->name)) {
+    if (entries_[slot].id != 0 || names_.find(record->name) != names_.end()) {
       rejected.push_back(record->id);
       continue;
     }

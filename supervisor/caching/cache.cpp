@@ -1,11 +1,15 @@
 #include "supervisor/caching/cache.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <boost/assert.hpp>
 
 namespace micro_swarm::caching {
 
-Cache::Cache(const Settings& settings) : settings_(settings) {
+Cache::Cache(const Settings& settings)
+    : settings_(settings),
+      buckets_(std::bit_ceil(std::size_t{settings.entries_max} + 1)),
+      names_(Names::bucket_traits(buckets_.data(), buckets_.size())) {
   for (auto& orders : orders_)
     for (EvictionOrder& order : orders) order.set_policy(settings_.policy);
 }
@@ -22,7 +26,7 @@ PutAnswer Cache::put(const NewEntry& entry, std::uint64_t now_ns, Actions& actio
   if (static_cast<unsigned>(entry.priority) >= priorities) return refuse(Refusal::bad_priority);
   if (entry.bytes > settings_.capacity_bytes) return refuse(Refusal::too_large);
   expire(now_ns, actions);
-  if (names_.contains(entry.name)) return refuse(Refusal::duplicate);
+  if (names_.find(entry.name) != names_.end()) return refuse(Refusal::duplicate);
   // Nobody is sent away for one that cannot come in all the same.
   if (!could_fit(entry.bytes, entry.priority)) return refuse(Refusal::no_room);
   keep_capacity(entry.bytes, entry.priority, actions);
@@ -210,7 +214,7 @@ std::uint64_t Cache::next_due_ns() const {
 std::optional<Record> Cache::look(std::string_view name) const {
   const auto found = names_.find(name);
   if (found == names_.end()) return std::nullopt;
-  const Entry& entry = *found->second;
+  const Entry& entry = *found;
   return Record{entry.id,
                 entry.name(),
                 entry.bytes,
@@ -235,21 +239,22 @@ Entry* Cache::get(EntryId id) {
 Entry* Cache::find(std::string_view name, std::uint64_t now_ns, Actions& actions) {
   const auto found = names_.find(name);
   if (found == names_.end()) return nullptr;
-  if (found->second->expires_ns > now_ns) return found->second;
-  discard(*found->second, Cause::expired, actions);
+  if (found->expires_ns > now_ns) return &*found;
+  discard(*found, Cause::expired, actions);
   return nullptr;
 }
 
 Entry& Cache::add(EntryId id, std::string_view name, std::uint64_t bytes, Priority priority) {
   Entry& entry = entries_[entry_slot(id)];
   BOOST_ASSERT(entry.id == 0);
+  entry = Entry{};
   entry.id = id;
   entry.bytes = bytes;
   entry.priority = priority;
   entry.arrival = ++arrivals_;
   entry.name_bytes = static_cast<std::uint8_t>(name.size());
   std::copy(name.begin(), name.end(), entry.name_chars.begin());
-  names_.emplace(entry.name(), &entry);
+  names_.insert(entry);
   ++size_;
   return entry;
 }
@@ -293,7 +298,7 @@ void Cache::restore(Entry& entry, Actions& actions) {
 }
 
 void Cache::lose_name(Entry& entry) {
-  names_.erase(entry.name());
+  names_.erase(names_.iterator_to(entry));
   if (entry.expires_ns != never) expiries_.erase(expiries_.iterator_to(entry));
   entry.expires_ns = never;
   leave_order(entry);
@@ -325,7 +330,7 @@ void Cache::remove(Entry& entry, Cause cause, Actions& actions) {
   freed(bytes);
   free_slots_.push_back(entry_slot(entry.id));
   --size_;
-  entry = Entry{};
+  entry.id = 0;
 }
 
 // Somebody has let go of it: is it still used, still wanted?

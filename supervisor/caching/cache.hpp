@@ -33,10 +33,10 @@
 
 #include <array>
 #include <boost/intrusive/set.hpp>
+#include <boost/intrusive/unordered_set.hpp>
 #include <deque>
 #include <optional>
 #include <span>
-#include <unordered_map>
 
 #include "supervisor/caching/eviction_order.hpp"
 
@@ -150,10 +150,20 @@ class Cache {
       intrusive::multiset<Entry, intrusive::member_hook<Entry, TreeHook, &Entry::in_expiries>,
                           intrusive::compare<ExpiresSooner>, intrusive::constant_time_size<false>>;
 
+  struct NameOf {
+    using type = std::string_view;
+    type operator()(const Entry& entry) const { return entry.name(); }
+  };
+  using Names = intrusive::unordered_set<
+      Entry, intrusive::member_hook<Entry, NameHook, &Entry::in_names>,
+      intrusive::key_of_value<NameOf>, intrusive::hash<std::hash<std::string_view>>,
+      intrusive::equal<std::equal_to<std::string_view>>, intrusive::power_2_buckets<true>>;
+
   Settings settings_;
-  std::deque<Entry> entries_;                           // by slot; grows, never shrinks
-  std::vector<std::uint32_t> free_slots_;               // of those
-  std::unordered_map<std::string_view, Entry*> names_;  // into the entries
+  std::deque<Entry> entries_;                // by slot; grows, never shrinks
+  std::vector<std::uint32_t> free_slots_;    // of those
+  std::vector<Names::bucket_type> buckets_;  // as many as entries_max asks for: never rehashed
+  Names names_;
   Expiries expiries_;
   mutable std::array<std::array<EvictionOrder, priorities>, places> orders_;  // by state, priority
   std::array<Counters, policies> counters_{};

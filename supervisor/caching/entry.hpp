@@ -6,6 +6,7 @@
 #include <boost/intrusive/list.hpp>
 #include <boost/intrusive/list_hook.hpp>
 #include <boost/intrusive/set_hook.hpp>
+#include <boost/intrusive/unordered_set_hook.hpp>
 #include <cstdint>
 #include <limits>
 
@@ -19,18 +20,20 @@ namespace intrusive = boost::intrusive;
 using Unchecked = intrusive::link_mode<intrusive::normal_link>;
 using TreeHook = intrusive::set_member_hook<Unchecked, intrusive::optimize_size<true>>;
 using ListHook = intrusive::list_member_hook<Unchecked>;
+using NameHook = intrusive::unordered_set_member_hook<Unchecked, intrusive::store_hash<true>>;
 
 struct Frequency;
 class EvictionOrder;
 
 struct alignas(64) Entry {
-  // What an eviction looks at of an entry and of its neighbours.
+  // All that an eviction touches of an entry that does not expire is two cache lines.
   ListHook in_list;        ///< while evictable under lru or lfu
-  TreeHook in_tree;        ///< while evictable under fifo or ttl
+  NameHook in_names;       ///< until doomed
   EvictionOrder* order{};  ///< that knows it, or nullptr
   Frequency* frequency{};  ///< lfu, while an order knows it
+  std::uint64_t expires_ns = never;
+  EntryId id = 0;  ///< 0 = the slot is free
   // ---
-  EntryId id = 0;           ///< 0 = the slot is free
   std::uint64_t bytes = 0;  ///< as they were put
   std::uint64_t pool_bytes = 0;
   std::uint64_t disk_bytes = 0;
@@ -47,10 +50,11 @@ struct alignas(64) Entry {
   bool unspillable = false;     ///< failed once
   std::uint8_t name_bytes = 0;
   // ---
-  std::int64_t touched = 0;  ///< place in the order of letting go; no two are equal
-  std::uint64_t uses = 0;
+  TreeHook in_tree;           ///< while evictable under fifo or ttl
   std::uint64_t arrival = 0;  ///< place in the order of coming
-  std::uint64_t expires_ns = never;
+  std::int64_t touched = 0;   ///< place in the order of letting go; no two are equal
+  std::uint64_t uses = 0;
+  // ---
   TreeHook in_expiries;  ///< if it expires, until doomed
   std::uint64_t stored_ns = 0;
   std::uint64_t last_use_ns = 0;

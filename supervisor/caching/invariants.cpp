@@ -43,7 +43,7 @@ void Cache::check() const {
                    &orders_[static_cast<unsigned>(e.state)][static_cast<unsigned>(e.priority)]);
     if (!doomed) {
       const auto found = names_.find(e.name());
-      BOOST_ASSERT(found != names_.end() && found->second == &e);
+      BOOST_ASSERT(found != names_.end() && &*found == &e);
     }
     switch (e.state) {
       case State::plain: BOOST_ASSERT(e.pool_bytes == e.bytes); break;

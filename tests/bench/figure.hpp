@@ -58,5 +58,6 @@ Group recovery_group();
 Group scheduler_group();
 Group idle_group();
 Group journal_group();
+Group cache_group();
 
 }  // namespace micro_swarm::bench
