@@ -6,7 +6,7 @@
 #include <boost/test/unit_test.hpp>
 #include <random>
 
-#include "tests/cache_model.hpp"
+#include "tests/cache_history.hpp"
 
 namespace micro_swarm::caching::test {
 namespace {
