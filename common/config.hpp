@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <filesystem>
 #include <map>
@@ -44,6 +45,8 @@ struct AgentSpec {
   std::map<std::string, std::string> environment;  ///< added to the agent's environment
   std::uint32_t version = 1;  ///< of all its capabilities; tasks may ask for a least one
   std::uint32_t weight = 1;   ///< how much capability_based prefers it
+  /// Bytes of the pool that one agent may have leased; unset = memory.agent_quota, 0 = no limit.
+  std::optional<std::uint64_t> memory_quota = std::nullopt;
 };
 
 /// One [[category]] table: tasks may name it; what they share and may use together.
@@ -64,6 +67,14 @@ struct SwarmConfig {
 struct MemoryConfig {
   std::uint64_t pool_size = 28ull << 20;    ///< bytes; a multiple of region_size
   std::uint64_t region_size = 64ull << 10;  ///< bytes; a power of two
+  std::uint64_t agent_quota = 0;            ///< bytes leased by one agent; 0 = no limit
+  std::uint64_t client_quota = 0;           ///< bytes leased by one client; 0 = no limit
+  std::uint32_t supervisor_reserve = 2;     ///< pool regions parties never get
+
+  /// What of the reserve is kept: at most an eighth of the pool. In pool regions.
+  std::uint64_t reserved_regions() const {
+    return std::min<std::uint64_t>(supervisor_reserve, pool_size / region_size / 8);
+  }
 };
 
 struct TasksConfig {

@@ -41,6 +41,7 @@ Result<AgentSpec> check_agent(const Config& config, AgentSpec spec) {
   }
   Config all;
   all.agents = config.agents;
+  all.memory = config.memory;
   all.agents.push_back(std::move(spec));
   all.origins["agent"] = ConfigOrigin::file;
   auto checked = check_config(all);
@@ -55,6 +56,7 @@ nlohmann::json agent_to_json(const AgentSpec& spec) {
   if (!spec.model.empty()) object["model"] = spec.model.string();
   if (!spec.command.empty()) object["command"] = spec.command;
   if (!spec.environment.empty()) object["environment"] = spec.environment;
+  if (spec.memory_quota) object["memory_quota"] = *spec.memory_quota;
   return object;
 }
 
@@ -89,6 +91,11 @@ Result<AgentSpec> agent_from_json(const nlohmann::json& object) {
     spec.model = object.value("model", std::string());
     spec.command = object.value("command", spec.command);
     spec.environment = object.value("environment", spec.environment);
+    if (const auto quota = object.find("memory_quota"); quota != object.end()) {
+      if (!quota->is_number_unsigned())
+        return usage(".memory_quota: expected a number of bytes, 0 for no limit");
+      spec.memory_quota = quota->get<std::uint64_t>();
+    }
   } catch (const nlohmann::json::exception& error) {
     return usage(std::string(": a member has the wrong type: ") + error.what());
   }

@@ -133,6 +133,7 @@ class Finisher {
       return refuse("memory.pool_size", exact_size_text(c.memory.pool_size) +
                                             " is no multiple of memory.region_size, which is " +
                                             exact_size_text(c.memory.region_size));
+    if (auto quotas = check_quotas(); !quotas) return quotas.error();
     if (c.supervision.backoff_initial_ms > c.supervision.backoff_max_ms)
       return refuse("supervision.backoff_initial_ms",
                     std::to_string(c.supervision.backoff_initial_ms) +
@@ -142,6 +143,22 @@ class Finisher {
   }
 
  private:
+  /// Memory is leased in pool regions: under a quota smaller than one nothing would work.
+  Result<void> check_quotas() const {
+    const MemoryConfig& m = config_.memory;
+    const auto check = [&](const std::string& key, std::uint64_t quota) -> Result<void> {
+      if (quota == 0 || quota >= m.region_size) return {};
+      return refuse(key, exact_size_text(quota) + " is less than memory.region_size, which is " +
+                             exact_size_text(m.region_size) + "; 0 means no limit");
+    };
+    if (auto ok = check("memory.agent_quota", m.agent_quota); !ok) return ok;
+    if (auto ok = check("memory.client_quota", m.client_quota); !ok) return ok;
+    for (const auto& spec : config_.agents)
+      if (auto ok = check("agent." + spec.name, spec.memory_quota.value_or(0)); !ok)
+        return with_context(ok.error(), "memory_quota");
+    return {};
+  }
+
   Result<void> finish_agents() {
     auto& c = config_;
     const bool has_tables = c.origins.contains("agent");
@@ -155,7 +172,8 @@ class Finisher {
                               {},
                               {},
                               1,
-                              1}};
+                              1,
+                              std::nullopt}};
       return {};
     }
     if (const auto origin = c.origins.find("swarm.agents");

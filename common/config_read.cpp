@@ -266,6 +266,8 @@ class Reader {
     read_setting(table, "count", spec.count, schema::Range{0, agents_max});
     read_setting(table, "version", spec.version, schema::Range{1, 65'535});
     read_setting(table, "weight", spec.weight, schema::Range{1, 1'000});
+    if (table.get("memory_quota") != nullptr)
+      read_setting(table, "memory_quota", spec.memory_quota.emplace(0), schema::memory_quota_range);
     if (const auto* node = table.get("capabilities")) read_capabilities(*node, spec);
     read_model(table, spec);
     read_command(table, spec);

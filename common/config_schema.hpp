@@ -24,6 +24,9 @@ struct SizeRange {
   bool power_of_two;
 };
 
+/// Of agents and clients; 0 = no limit.
+inline constexpr SizeRange memory_quota_range{0, std::uint64_t{64} << 30, false};
+
 /// One word of the value's enum.
 struct Choice {};
 
@@ -89,6 +92,9 @@ void visit_settings(AConfig& c, Visitor&& v) {
 
   v("memory", "pool_size", c.memory.pool_size, SizeRange{mib, 64 * kib * mib, false});
   v("memory", "region_size", c.memory.region_size, SizeRange{4 * kib, 16 * mib, true});
+  v("memory", "agent_quota", c.memory.agent_quota, memory_quota_range);
+  v("memory", "client_quota", c.memory.client_quota, memory_quota_range);
+  v("memory", "supervisor_reserve", c.memory.supervisor_reserve, Range{0, 1'024});
 
   v("tasks", "queue_size", c.tasks.queue_size, Range{16, 1'000'000});
   v("tasks", "attempts_max", c.tasks.attempts_max, Range{1, 255});
@@ -129,9 +135,9 @@ void visit_settings(AConfig& c, Visitor&& v) {
   v("log", "level", c.log.level, Choice{});
 }
 
-inline constexpr std::array<std::string_view, 9> agent_keys{
+inline constexpr std::array<std::string_view, 10> agent_keys{
     "name",   "kind",  "count",   "capabilities", "version",
-    "weight", "model", "command", "environment"};
+    "weight", "model", "command", "environment",  "memory_quota"};
 
 /// Calls v(key, value, rule) for every setting of a [[category]].
 template <class ACategory, class Visitor>

@@ -80,6 +80,8 @@ void append_agent(const AgentSpec& spec, std::string& out) {
   out += "weight = " + std::to_string(spec.weight) + "\n";
   if (!spec.model.empty()) out += "model = " + toml_string(spec.model.string()) + "\n";
   if (!spec.command.empty()) out += "command = " + toml_strings(spec.command) + "\n";
+  if (spec.memory_quota)
+    out += "memory_quota = " + toml_string(exact_size_text(*spec.memory_quota)) + "\n";
   if (spec.environment.empty()) return;
   out += "[agent.environment]\n";
   for (const auto& [name, value] : spec.environment)
@@ -124,7 +126,7 @@ nlohmann::json to_json(const Config& config) {
         origins[full] = std::string(name_of(origin_of(config, full)));
       });
   nlohmann::json agents = nlohmann::json::array();
-  for (const auto& spec : config.agents)
+  for (const auto& spec : config.agents) {
     agents.push_back({{"name", spec.name},
                       {"kind", std::string(name_of(spec.kind))},
                       {"count", spec.count},
@@ -134,6 +136,8 @@ nlohmann::json to_json(const Config& config) {
                       {"model", spec.model.string()},
                       {"command", spec.command},
                       {"environment", spec.environment}});
+    if (spec.memory_quota) agents.back()["memory_quota"] = *spec.memory_quota;
+  }
   nlohmann::json categories = nlohmann::json::array();
   for (const auto& spec : config.categories) {
     nlohmann::json category = nlohmann::json::object();

@@ -1,11 +1,13 @@
 #include "ipc/bank_map.hpp"
 
+#include "shm/size_classes.hpp"
+
 namespace micro_swarm {
 
 Result<void> BankMap::add(const PartyMessage& mapped, UniqueFd fd) {
   constexpr std::uint64_t region_bytes_max = std::uint64_t{1} << 40;
-  if (mapped.a >= banks_max || mapped.c == 0 || mapped.c > bank_slots_max || mapped.d == 0 ||
-      mapped.d > region_bytes_max)
+  if (mapped.a >= banks_max || mapped.d > region_bytes_max ||
+      !is_bank_shape(load(tables_->region_bytes), mapped.c, mapped.d))
     return Error{ErrorCode::protocol, "bank_mapped: bank, slots or region size out of range", 0};
   // A new supervisor does not know what its predecessor has shown and shows it again. The mapping
   // stays where it is: somebody may be reading through it right now.

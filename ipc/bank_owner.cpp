@@ -1,6 +1,7 @@
 #include "ipc/bank_owner.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <cassert>
 
 #include "common/clock.hpp"
@@ -12,6 +13,7 @@ namespace {
 constexpr std::uint64_t bank_bytes_max = std::uint64_t{1} << 20;
 constexpr std::uint64_t backoff_first_ns = 5'000'000;
 constexpr std::uint64_t backoff_max_ns = 200'000'000;
+constexpr std::uint64_t short_ns = 2'000'000'000;
 }  // namespace
 
 BankOwner::BankOwner(const SegmentView& own, const SupervisorTables& tables, HoldSet& holds,
@@ -21,13 +23,13 @@ BankOwner::BankOwner(const SegmentView& own, const SupervisorTables& tables, Hol
       holds_(&holds),
       send_(std::move(send)),
       party_(own.header().party),
-      pool_region_bytes_(load(tables.region_bytes)) {}
+      pool_region_bytes_(load(tables.region_bytes)) {
+  for (unsigned k = 0; k < size_classes; ++k) classes_[k].next_slots = slab_slots(k);
+}
 
 const BankOwner::Bank* BankOwner::find(std::uint32_t number) const {
-  // Few banks: at most a handful of doublings and what is larger than a region.
-  for (const Bank& bank : banks_)
-    if (bank.number == number) return &bank;
-  return nullptr;
+  if (number >= places_.size() || places_[number] == 0) return nullptr;
+  return &banks_[places_[number] - 1u];
 }
 
 Result<std::optional<Allocation>> BankOwner::try_allocate(std::size_t size_bytes,
@@ -45,55 +47,67 @@ Result<std::optional<Allocation>> BankOwner::try_allocate(std::size_t size_bytes
                  "all " + std::to_string(holds_->capacity()) +
                      " regions this process may hold at a time are in use: release some first",
                  0};
-  if (size_bytes <= pool_region_bytes_) {
-    auto found = from_pool_banks(size_bytes);
-    if (!found) return found.error();
-    allocation = *found;
-  } else {
+  const unsigned size_class = class_for(pool_region_bytes_, size_bytes);
+  if (size_class == large_class) {
     allocation = from_large_bank(size_bytes);
+  } else {
+    allocation = from_class(size_class, size_bytes);
+    if (allocation)
+      ask_ahead(size_class, now);
+    else if (now < short_until_ns_)
+      for (unsigned k = size_class + 1; k < size_classes && !allocation; ++k)
+        allocation = from_class(k, size_bytes);
   }
   if (!allocation) ask(size_bytes, now);
   return allocation;
 }
 
-std::optional<Allocation> BankOwner::allocate_in(Bank& bank, RegionIndex region,
-                                                 std::size_t size_bytes) {
+std::optional<Allocation> BankOwner::allocate_in(Bank& bank, std::size_t size_bytes) {
   const auto hold = holds_->take();
   if (!hold) return std::nullopt;
+  const auto slot = static_cast<std::uint32_t>(std::countr_zero(bank.free));
+  const RegionIndex region = region_index(bank.number, slot);
+  // The bits are this process's own bookkeeping: that one names a region with a token out would be
+  // a bug that hands the same bytes to two writers' readers.
+  assert(slot < bank.slots && RegionWord{load(own_.region(region))}.outstanding() == 0);
   Allocation allocation;
   allocation.hold = *hold;
   allocation.token = allocate((*holds_)[*hold], own_.region(region), party_, region,
                               first_generation(bank.serial));
-  allocation.memory = {bank.memory.data() + slot_of(region) * bank.region_bytes, size_bytes};
-  if (bank.out++ == 0) --idle_;
+  allocation.memory = {bank.memory.data() + slot * bank.region_bytes, size_bytes};
+  if (bank.is_empty()) --idle_;
+  bank.free &= bank.free - 1;
   bank.empty_since_ns = 0;
+  if (bank.size_class != large_class) --classes_[bank.size_class].free;
   return allocation;
 }
 
-Result<std::optional<Allocation>> BankOwner::from_pool_banks(std::size_t size_bytes) {
-  while (!free_.empty()) {
-    const RegionIndex region = free_.back();
-    free_.pop_back();
-    Bank* bank = find(bank_of(region));
-    // The list is this process's own bookkeeping: that it names a region with a token out would be
-    // a bug that hands the same bytes to two writers' readers.
-    assert(bank != nullptr && RegionWord{load(own_.region(region))}.outstanding() == 0);
-    return allocate_in(*bank, region, size_bytes);
+std::optional<Allocation> BankOwner::from_class(unsigned size_class, std::size_t size_bytes) {
+  SizeClass& regions = classes_[size_class];
+  if (regions.free == 0) return std::nullopt;
+  Bank* bank = find(regions.last_bank);
+  if (bank == nullptr || bank->size_class != size_class || bank->free == 0) {
+    bank = nullptr;
+    for (Bank& candidate : banks_)
+      if (candidate.size_class == size_class && candidate.free != 0 &&
+          (bank == nullptr || std::popcount(candidate.free) < std::popcount(bank->free)))
+        bank = &candidate;
+    if (bank == nullptr) return std::nullopt;
+    regions.last_bank = bank->number;
   }
-  return std::optional<Allocation>{};
+  return allocate_in(*bank, size_bytes);
 }
 
 std::optional<Allocation> BankOwner::from_large_bank(std::size_t size_bytes) {
   Bank* best = nullptr;
   for (Bank& bank : banks_) {
-    if (bank.step != Step::live || bank.out != 0 || bank.region_bytes < size_bytes ||
-        bank.region_bytes == pool_region_bytes_)
+    if (bank.size_class != large_class || bank.free == 0 || bank.region_bytes < size_bytes)
       continue;
     if (best == nullptr || bank.region_bytes < best->region_bytes) best = &bank;
   }
   // One that is many times too large would be missing elsewhere in the pool.
   if (best == nullptr || best->region_bytes > 4 * page_up(size_bytes)) return std::nullopt;
-  return allocate_in(*best, region_index(best->number, 0), size_bytes);
+  return allocate_in(*best, size_bytes);
 }
 
 void BankOwner::release(std::uint32_t hold) {
@@ -117,12 +131,17 @@ void BankOwner::came_home(RegionIndex region) {
     send_returned(gone);
     return;
   }
-  if (bank->out == 0) return;  // a repeated release
-  if (--bank->out == 0) {
+  const std::uint64_t bit = std::uint64_t{1} << slot_of(region);
+  if ((bank->free & bit) != 0 || (bank->all() & bit) == 0) return;  // a repeated release
+  bank->free |= bit;
+  if (bank->is_empty()) {
     ++idle_;
     bank->empty_since_ns = 0;
   }
-  if (bank->region_bytes == pool_region_bytes_) free_.push_back(region);
+  if (bank->size_class == large_class) return;
+  SizeClass& regions = classes_[bank->size_class];
+  // The only one there is: who allocates next need not look for it.
+  if (++regions.free == 1) regions.last_bank = number;
 }
 
 std::span<std::byte> BankOwner::whole_region(std::uint32_t hold) {
@@ -146,17 +165,36 @@ void BankOwner::ask(std::size_t size_bytes, std::uint64_t now) {
     return;
   }
   if (now < not_before_ns_) return;
+  const unsigned size_class = class_for(pool_region_bytes_, size_bytes);
   // Granted but not live yet: its regions are on their way.
-  for (const Bank& bank : banks_)
-    if (bank.step == Step::granted && bank.region_bytes >= size_bytes) return;
+  if (making_ != 0)
+    for (const Bank& bank : banks_)
+      if (bank.step == Step::granted && bank.size_class == size_class &&
+          bank.region_bytes >= size_bytes)
+        return;
   Request request;
+  request.size_class = size_class;
+  request.slots = size_class == large_class ? 1 : classes_[size_class].next_slots;
+  if (size_class == large_class) request.region_bytes = page_up(size_bytes);
+  send_request(request);
+}
+
+void BankOwner::ask_ahead(unsigned size_class, std::uint64_t now) {
+  const SizeClass& regions = classes_[size_class];
+  if (regions.free >= regions.next_slots / 4 || regions.making != 0 || request_ ||
+      now < short_until_ns_)
+    return;
+  Request request;
+  request.size_class = size_class;
+  request.slots = regions.next_slots;
+  request.ahead = true;
+  send_request(request);
+}
+
+void BankOwner::send_request(Request request) {
   request.number = ++requests_;
-  if (size_bytes <= pool_region_bytes_) {
-    request.slots = next_slots_;
-  } else {
-    request.slots = 1;
-    request.region_bytes = page_up(size_bytes);
-  }
+  if (request.size_class < pool_class)
+    request.region_bytes = class_region_bytes(pool_region_bytes_, request.size_class);
   request_ = request;
   send_request();
 }
@@ -167,6 +205,7 @@ void BankOwner::send_request() {
   message.a = request_->number;
   message.b = request_->slots;
   message.c = request_->region_bytes;
+  message.d = request_->ahead ? 1 : 0;
   request_->sent = send_(message, {}).has_value();
 }
 
@@ -179,8 +218,7 @@ bool BankOwner::send_memory(const Bank& bank) {
 }
 
 void BankOwner::granted(const PartyMessage& message) {
-  if (message.b >= banks_max || message.c == 0 || message.c > bank_slots_max || message.d == 0)
-    return;
+  if (message.b >= banks_max || !is_bank_shape(pool_region_bytes_, message.c, message.d)) return;
   const auto number = static_cast<std::uint32_t>(message.b);
   const auto serial = static_cast<std::uint32_t>(message.e);
   if (Bank* known = find(number); known != nullptr && known->serial == serial) {
@@ -189,7 +227,8 @@ void BankOwner::granted(const PartyMessage& message) {
   }
   if (!request_ || request_->number != message.a) return;
   request_.reset();
-  refusal_.clear();
+  // Kept where it says why so many bytes are refused for good.
+  if (impossible_bytes_ == ~std::uint64_t{0}) refusal_.clear();
   backoff_ns_ = 0;
 
   Bank bank;
@@ -197,10 +236,15 @@ void BankOwner::granted(const PartyMessage& message) {
   bank.serial = serial;
   bank.slots = static_cast<std::uint32_t>(message.c);
   bank.region_bytes = message.d;
+  bank.size_class = class_for(pool_region_bytes_, message.d);
   const std::uint64_t size_bytes = bank.slots * bank.region_bytes;
   auto fd = create_memfd("microswarm-bank", size_bytes);
-  auto memory = fd ? Mapping::map(fd->get(), size_bytes, Mapping::Access::read_write)
-                   : Result<Mapping>(fd.error());
+  // The owner alone takes the pages, and all at once: in the pool's budget they are its own
+  // already. Nobody populates mappings: every page in a page table costs time when its process
+  // dies.
+  auto taken = fd ? take_pages(fd->get(), size_bytes) : Result<void>(fd.error());
+  auto memory = taken ? Mapping::map(fd->get(), size_bytes, Mapping::Access::read_write)
+                      : Result<Mapping>(taken.error());
   auto kept = memory ? memory->keep_from_children() : Result<void>(memory.error());
   // Mapped before it is sealed: afterwards nobody can map it writable, this process included.
   auto sealed = kept ? seal_one_writer(fd->get()) : kept;
@@ -212,23 +256,32 @@ void BankOwner::granted(const PartyMessage& message) {
   }
   bank.fd = std::move(*fd);
   bank.memory = std::move(*memory);
-  banks_.push_back(std::move(bank));
+  if (bank.size_class != large_class) ++classes_[bank.size_class].making;
   ++making_;
+  if (places_.size() <= number) places_.resize(number + 1);
+  banks_.push_back(std::move(bank));
+  places_[number] = static_cast<std::uint16_t>(banks_.size());
   send_memory(banks_.back());
 }
 
 void BankOwner::refused(const PartyMessage& message, std::uint64_t now) {
   if (!request_ || request_->number != message.a) return;
-  const bool was_large = request_->region_bytes != 0;
-  const bool is_final = message.b == 1 && request_->slots == 1;
-  if (is_final) impossible_bytes_ = was_large ? request_->region_bytes - page_up(1) + 1 : 0;
+  const Request asked = *request_;
   request_.reset();
-  refusal_ = message.text;
-  if (is_final) return;
-  if (!was_large && next_slots_ > 1) {  // ask for less, at once
-    next_slots_ /= 2;
+  if (asked.ahead) {  // nobody waits for it
+    short_until_ns_ = now + short_ns;
     return;
   }
+  const bool was_large = asked.size_class == large_class;
+  const bool is_final = message.b == 1 && (asked.size_class != pool_class || asked.slots == 1);
+  if (is_final) impossible_bytes_ = was_large ? asked.region_bytes - page_up(1) + 1 : 0;
+  refusal_ = message.text;
+  if (is_final) return;
+  if (asked.size_class == pool_class && asked.slots > 1) {  // ask for less, at once
+    classes_[pool_class].next_slots = asked.slots / 2;
+    return;
+  }
+  short_until_ns_ = now + short_ns;
   // What lies idle here may be what is missing: the pool counts it as taken.
   if (was_large || has_idle()) trim(now, 0);
   backoff_ns_ = std::clamp(2 * backoff_ns_, backoff_first_ns, backoff_max_ns);
@@ -240,14 +293,17 @@ void BankOwner::live(const PartyMessage& message) {
   if (bank == nullptr || bank->step == Step::live) return;
   bank->step = Step::live;
   bank->fd.reset();
+  bank->free = bank->all();
   --making_;
   ++idle_;
-  if (bank->region_bytes != pool_region_bytes_) return;
-  for (std::uint32_t slot = bank->slots; slot-- > 0;)
-    free_.push_back(region_index(bank->number, slot));
+  if (bank->size_class == large_class) return;
+  SizeClass& regions = classes_[bank->size_class];
+  --regions.making;
+  regions.free += bank->slots;
+  if (bank->size_class != pool_class) return;
   const auto slots_max = static_cast<std::uint32_t>(
       std::clamp<std::uint64_t>(bank_bytes_max / pool_region_bytes_, 1, bank_slots_max));
-  next_slots_ = std::min(2 * bank->slots, slots_max);
+  regions.next_slots = std::min(2 * bank->slots, slots_max);
 }
 
 void BankOwner::repeat() {
@@ -294,24 +350,42 @@ void BankOwner::trim(std::uint64_t now, std::uint64_t idle_ns) {
   if (idle_ == 0) return;
   for (std::size_t i = 0; i < banks_.size();) {
     Bank& bank = banks_[i];
-    if (bank.step != Step::live || bank.out != 0) {
+    if (bank.step != Step::live || !bank.is_empty()) {
       ++i;
       continue;
     }
     if (bank.empty_since_ns == 0) bank.empty_since_ns = now;
-    if (now - bank.empty_since_ns < idle_ns) {
+    const bool is_above_high_mark =
+        bank.size_class != large_class &&
+        classes_[bank.size_class].free - bank.slots > classes_[bank.size_class].next_slots;
+    if (now - bank.empty_since_ns < (is_above_high_mark ? idle_ns / 8 : idle_ns)) {
       ++i;
       continue;
     }
-    const std::uint32_t number = bank.number;
-    const Gone gone{number, bank.serial};
-    std::erase_if(free_, [number](RegionIndex region) { return bank_of(region) == number; });
-    if (bank.region_bytes == pool_region_bytes_) next_slots_ = std::max(1u, next_slots_ / 2);
-    std::swap(banks_[i], banks_.back());
-    banks_.pop_back();  // unmapped before the supervisor hears of it
-    --idle_;
+    const Gone gone{bank.number, bank.serial};
+    remove(bank);  // unmapped before the supervisor hears of it
     send_returned(gone);
   }
+}
+
+void BankOwner::remove(Bank& bank) {
+  if (bank.size_class != large_class) {
+    SizeClass& regions = classes_[bank.size_class];
+    regions.free -= bank.slots;
+    if (bank.size_class == pool_class) regions.next_slots = std::max(1u, regions.next_slots / 2);
+  }
+  --idle_;
+  places_[bank.number] = 0;
+  if (&bank != &banks_.back()) {
+    places_[banks_.back().number] = static_cast<std::uint16_t>(&bank - banks_.data() + 1);
+    bank = std::move(banks_.back());
+  }
+  banks_.pop_back();
+}
+
+void BankOwner::pool_is_short(std::uint64_t now) {
+  short_until_ns_ = now + short_ns;
+  trim(now, 0);
 }
 
 }  // namespace micro_swarm

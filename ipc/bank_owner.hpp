@@ -3,6 +3,15 @@
 // The banks a party fills: asks the supervisor for them, makes their memory, hands out regions,
 // takes them back when their tokens are home, returns banks nobody needs. One thread.
 //
+// Regions come in the classes of shm/size_classes.hpp; each bank has regions of one class. A region
+// is taken from the class that fits, and from a larger one only while the pool is short. Between
+// two marks a class keeps what it has:
+//   low   fewer regions free than a quarter of the bank it would ask for next: it is asked for
+//         before somebody has to wait for it, as long as the pool has plenty;
+//   high  more regions free than a whole such bank beside the one that is empty: that one goes back
+//         after an eighth of the usual time.
+// Small allocations go to the fullest bank, so that the others become empty and can go back.
+//
 //   request --> granted (memory made, sealed, sent) --> live (regions) --> returned
 //
 // Every step can be lost with a supervisor that dies; `repeat()` sends what was not answered, and
@@ -19,6 +28,7 @@
 #include "ipc/party_protocol.hpp"
 #include "shm/memfd.hpp"
 #include "shm/segment.hpp"
+#include "shm/size_classes.hpp"
 #include "shm/supervisor_data.hpp"
 
 namespace micro_swarm {
@@ -27,7 +37,9 @@ namespace micro_swarm {
 struct Allocation {
   std::uint32_t hold = 0;  ///< taken from the HoldSet; carries `token`
   Token token;
-  std::span<std::byte> memory;  ///< as many bytes as were asked for, page-aligned
+  /// As many bytes as were asked for, aligned to 64 bytes (region_alignment_bytes), and to a page
+  /// where the region that they lie in is a page or more.
+  std::span<std::byte> memory;
 };
 
 class BankOwner {
@@ -68,8 +80,12 @@ class BankOwner {
   /// Banks of earlier lives (from the supervisor's table): returned as soon as they are empty.
   void adopt(std::uint32_t bank, std::uint32_t serial);
 
-  /// Returns the banks of which no region was out for `idle_ns` (0 = all that are empty now).
+  /// Returns the banks of which no region was out for `idle_ns` (0 = all that are empty now); those
+  /// above the high mark after an eighth of it.
   void trim(std::uint64_t now, std::uint64_t idle_ns);
+  /// Others need memory: returns what is empty, asks for nothing ahead for 2 s, and takes small
+  /// regions from larger ones that are here, meanwhile.
+  void pool_is_short(std::uint64_t now);
   /// There is something a later trim() could return.
   bool has_idle() const noexcept { return idle_ != 0; }
 
@@ -86,15 +102,27 @@ class BankOwner {
     std::uint32_t slots = 0;
     std::uint64_t region_bytes = 0;
     Step step = Step::granted;
+    unsigned size_class = pool_class;
     UniqueFd fd;  ///< until it is live
     Mapping memory;
-    std::uint32_t out = 0;             ///< regions with a token out
+    std::uint64_t free = 0;            ///< bit n: no token of slot n is out; 0 until it is live
     std::uint64_t empty_since_ns = 0;  ///< 0 = not looked at since it became empty
+
+    std::uint64_t all() const { return ~std::uint64_t{0} >> (bank_slots_max - slots); }
+    bool is_empty() const { return free == all(); }
+  };
+  struct SizeClass {
+    std::uint32_t next_slots = 1;         ///< of the bank asked for next
+    std::uint32_t free = 0;               ///< regions of live banks of which no token is out
+    std::uint32_t making = 0;             ///< banks granted and not live
+    std::uint32_t last_bank = banks_max;  ///< where a region was last taken from
   };
   struct Request {
     std::uint64_t number = 0;
+    unsigned size_class = pool_class;
     std::uint32_t slots = 0;
     std::uint64_t region_bytes = 0;  ///< 0 = the pool's
+    bool ahead = false;              ///< nobody waits for it
     bool sent = false;
   };
   struct Gone {
@@ -106,11 +134,14 @@ class BankOwner {
   Bank* find(std::uint32_t number) {
     return const_cast<Bank*>(static_cast<const BankOwner*>(this)->find(number));
   }
-  std::optional<Allocation> allocate_in(Bank& bank, RegionIndex region, std::size_t size_bytes);
-  Result<std::optional<Allocation>> from_pool_banks(std::size_t size_bytes);
+  std::optional<Allocation> allocate_in(Bank& bank, std::size_t size_bytes);
+  std::optional<Allocation> from_class(unsigned size_class, std::size_t size_bytes);
   std::optional<Allocation> from_large_bank(std::size_t size_bytes);
   void ask(std::size_t size_bytes, std::uint64_t now);
+  void ask_ahead(unsigned size_class, std::uint64_t now);
+  void send_request(Request request);
   void send_request();
+  void remove(Bank& bank);
   bool send_memory(const Bank& bank);
   void send_returned(Gone gone);
   bool is_mine(Gone gone) const;
@@ -124,16 +155,18 @@ class BankOwner {
   std::uint64_t pool_region_bytes_;
 
   std::vector<Bank> banks_;
-  std::vector<RegionIndex> free_;  ///< regions of live banks of the pool's size, last used on top
-  std::vector<Gone> adopted_;      ///< banks of earlier lives with tokens out
-  std::vector<Gone> returned_;     ///< sent back, perhaps not heard yet
+  /// By bank number: its place in banks_, counted from 1. As large as the highest of them.
+  std::vector<std::uint16_t> places_;
+  SizeClass classes_[size_classes];
+  std::vector<Gone> adopted_;   ///< banks of earlier lives with tokens out
+  std::vector<Gone> returned_;  ///< sent back, perhaps not heard yet
   std::optional<Request> request_;
   std::uint64_t requests_ = 0;
-  std::uint32_t next_slots_ = 1;
   std::uint32_t idle_ = 0;    ///< live banks with nothing out
   std::uint32_t making_ = 0;  ///< banks granted and not live
   std::uint64_t not_before_ns_ = 0;
   std::uint64_t backoff_ns_ = 0;
+  std::uint64_t short_until_ns_ = 0;
   std::string refusal_;
   /// Requests of so many bytes and more were refused for good.
   std::uint64_t impossible_bytes_ = ~std::uint64_t{0};

@@ -47,8 +47,8 @@ class Region {
   ~Region();
 
   explicit operator bool() const noexcept { return core_ != nullptr; }
-  /// Writable until submitted, page-aligned; as many bytes as were asked for. Content undefined at
-  /// first.
+  /// Writable until submitted, aligned to 64 bytes; as many bytes as were asked for. Content
+  /// undefined at first.
   std::span<std::byte> bytes() const noexcept { return bytes_; }
 
  private:

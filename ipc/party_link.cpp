@@ -160,9 +160,10 @@ Result<void> PartyLink::inherit_from(UniqueFd segment_fd, Incarnation incarnatio
 
   std::vector<RegionIndex> regions;
   for (std::uint32_t bank = 0; bank < banks_max && was_used(tables().banks[bank]); ++bank) {
-    const BankWord word{load(tables().banks[bank].word)};
+    const BankRow& row = tables().banks[bank];
+    const BankWord word{load(row.word)};
     if (!is_inheritable(word, party_)) continue;
-    for (std::uint32_t slot = 0; slot < bank_slots_max; ++slot)
+    for (std::uint32_t slot = 0; slot < std::min(row.slots, bank_slots_max); ++slot)
       regions.push_back(region_index(bank, slot));
   }
   RecoveryMaps maps;
@@ -283,7 +284,7 @@ bool PartyLink::take(ReceivedPartyMessage& received) {
     case PartyMessageKind::bank_dropped:
       map_->drop(static_cast<std::uint32_t>(message.a));
       return true;
-    case PartyMessageKind::trim: banks_->trim(now_ns(), 0); return true;
+    case PartyMessageKind::trim: banks_->pool_is_short(now_ns()); return true;
     case PartyMessageKind::new_supervisor:
       if (!admitted())
         static_cast<void>(announce());

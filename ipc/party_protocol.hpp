@@ -44,7 +44,9 @@ enum class PartyMessageKind : std::uint32_t {
   trim,            ///< others need memory: return every bank of which no token is out
   // party -> supervisor
   registered = 64,  ///< a = party_protocol_version; fds: segment, bell page
-  bank_request,     ///< a = request, b = slots wanted, c = region_bytes (0 = the pool's)
+  bank_request,     ///< a = request, b = slots wanted, c = region_bytes (0 = the pool's;
+                    ///< shm/size_classes.hpp says which there are), d = 1: asked ahead, to be
+                    ///< granted only while there is plenty
   bank_memory,      ///< a = bank; fd: the bank's memfd, mapped by its owner, then sealed
   pong,             ///< a = number
   leaving,          ///< the party exits on purpose and holds nothing

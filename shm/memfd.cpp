@@ -11,6 +11,7 @@
 #include <array>
 #include <boost/interprocess/exceptions.hpp>
 #include <cstdio>
+#include <string>
 
 namespace micro_swarm {
 
@@ -79,6 +80,14 @@ Result<UniqueFd> create_memfd(const char* name, std::uint64_t size_bytes) {
     return system_error("ftruncate(memfd)", errno);
   if (::fchmod(fd.get(), 0444) != 0) return system_error("fchmod(memfd)", errno);
   return fd;
+}
+
+Result<void> take_pages(int fd, std::uint64_t size_bytes) {
+  const auto taken = posix_call(
+      "fallocate(memfd)", [&] { return ::fallocate(fd, 0, 0, static_cast<off_t>(size_bytes)); });
+  if (!taken)
+    return with_context(taken.error(), "no memory for " + std::to_string(size_bytes) + " bytes");
+  return {};
 }
 
 Result<void> seal_one_writer(int fd) { return add_seals(fd, writer_seals); }

@@ -41,6 +41,11 @@ class Mapping {
 /// `name` is what /proc shows, nothing can open it by it.
 Result<UniqueFd> create_memfd(const char* name, std::uint64_t size_bytes);
 
+/// Takes all pages of the memory now, zeroed, so that no store into it can fail later (SIGBUS).
+/// They count as this process's group's. Errors (system): the machine, or the memory limit of the
+/// group, has no room; what was taken so far goes back when the descriptor is closed.
+Result<void> take_pages(int fd, std::uint64_t size_bytes);
+
 /// Seals against resizing, new writers and further seals. The owner maps read-write BEFORE:
 /// afterwards nobody can, itself included.
 Result<void> seal_one_writer(int fd);

@@ -116,6 +116,8 @@ enum class Counter : std::uint32_t {
   banks_refused,
   banks_returned,
   tokens_released,
+  quota_refusals,     ///< banks refused because their owner has as much as it may have
+  quota_soft_limits,  ///< times a party came to four fifths of its quota
 };
 inline constexpr std::uint32_t counters_max = 64;
 

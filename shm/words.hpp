@@ -18,12 +18,13 @@ enum class Lane : std::uint8_t {
 inline constexpr unsigned lanes_max = 4;  // two bits in words
 inline constexpr unsigned lanes_used = 3;
 
-/// region index = {bank:14, slot:4}. The bank number is the index of the bank's entry in the
+/// region index = {bank:12, slot:6}. The bank number is the index of the bank's entry in the
 /// supervisor's bank table, so a token alone leads to its memory.
 using RegionIndex = std::uint32_t;
-inline constexpr unsigned bank_slots_max = 16;
+inline constexpr unsigned bank_slots_max = 64;
 inline constexpr unsigned banks_max = 4096;
 inline constexpr RegionIndex regions_max = banks_max * bank_slots_max;
+static_assert(regions_max <= 1u << 18);  // as many as a token can name
 constexpr RegionIndex region_index(std::uint32_t bank, std::uint32_t slot) {
   return bank * bank_slots_max + slot;
 }

@@ -3,9 +3,11 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <bit>
 #include <bitset>
 
 #include "common/log.hpp"
+#include "shm/size_classes.hpp"
 
 namespace micro_swarm {
 
@@ -16,7 +18,7 @@ BankWord word_of(const BankRow& row) {
   return word;
 }
 std::uint64_t regions_taken(const BankRow& row, std::uint64_t pool_region_bytes) {
-  return row.slots * ((row.region_bytes + pool_region_bytes - 1) / pool_region_bytes);
+  return pool_regions_of(pool_region_bytes, row.slots, row.region_bytes);
 }
 }  // namespace
 
@@ -29,7 +31,12 @@ void Banks::adopt(const std::function<int(std::uint32_t bank)>& kept) {
     rows_used_ = bank + 1;
     const BankState state = word_of(row).state();
     if (state == BankState::free) continue;
-    leased_regions_ += regions_taken(row, c_.config.memory.region_size);
+    const BankWord word = word_of(row);
+    const std::uint64_t taken = regions_taken(row, c_.config.memory.region_size);
+    leased_regions_ += taken;
+    // Whoever is above its soft mark was told so by the last supervisor.
+    leased_by_[state == BankState::heired ? supervisor_party : word.owner()] += taken;
+    if (word.owner() == supervisor_party) own_regions_ += taken;
     const int fd = kept(bank);
     if (fd >= 0) {
       memory_[bank] = UniqueFd(fd);
@@ -63,6 +70,39 @@ std::uint64_t Banks::reserve_for_agents(PartyId asking) const {
   return without;
 }
 
+std::uint64_t Banks::kept_for_supervisor() const {
+  const std::uint64_t reserve = c_.config.memory.reserved_regions();
+  return reserve - std::min(reserve, own_regions_);
+}
+
+std::uint64_t Banks::leased_bytes(PartyId party) const {
+  return leased_by_[party] * c_.config.memory.region_size;
+}
+
+std::uint64_t Banks::quota_bytes(PartyId party) const {
+  if (is_client(party)) return c_.config.memory.client_quota;
+  if (!is_agent(party) || c_.row(party).kind >= c_.config.agents.size()) return 0;
+  return c_.config.agents[c_.row(party).kind].memory_quota.value_or(c_.config.memory.agent_quota);
+}
+
+void Banks::add_leased(PartyId owner, std::uint64_t regions) {
+  const bool was_over = is_over_soft_limit(owner);
+  leased_regions_ += regions;
+  leased_by_[owner] += regions;
+  store(c_.tables().leased_regions, leased_regions_);
+  if (was_over || !is_over_soft_limit(owner)) return;
+  c_.count(Counter::quota_soft_limits);
+  c_.events.add("memory_soft_limit", {{"party", owner},
+                                      {"leased_bytes", leased_bytes(owner)},
+                                      {"quota_bytes", quota_bytes(owner)}});
+}
+
+void Banks::remove_leased(PartyId owner, std::uint64_t regions) {
+  leased_regions_ -= regions;
+  leased_by_[owner] -= regions;
+  store(c_.tables().leased_regions, leased_regions_);
+}
+
 void Banks::requested(Peer& peer, const PartyMessage& message) {
   PartyMessage answer;
   answer.party = peer.id;
@@ -74,7 +114,7 @@ void Banks::requested(Peer& peer, const PartyMessage& message) {
   const auto refuse = [&](const std::string& why) {
     answer.kind = PartyMessageKind::bank_refused;
     why.copy(answer.text, sizeof answer.text - 1);
-    c_.count(Counter::banks_refused);
+    if (message.d == 0) c_.count(Counter::banks_refused);
     c_.send(peer, answer);
   };
   const auto grant = [&](std::uint32_t bank, const BankRow& row) {
@@ -85,13 +125,15 @@ void Banks::requested(Peer& peer, const PartyMessage& message) {
     answer.e = row.serial;
     c_.send(peer, answer);
   };
-  // Larger regions are as large as their data, in pages; the budget counts whole pool regions.
-  if (slots == 0 || slots > bank_slots_max || region % 4096 != 0 ||
-      region > c_.config.memory.pool_size / slots) {
+  // The budget counts whole pool regions, each bank rounded up.
+  const MemoryConfig& memory = c_.config.memory;
+  const std::uint64_t shared = memory.pool_size - memory.reserved_regions() * pool_region;
+  if (!is_bank_shape(pool_region, slots, region) || region > shared / slots) {
     answer.b = 1;  // never: asking again will not help
     return refuse("a bank of " + std::to_string(slots) + " x " + std::to_string(region) +
-                  " bytes is not possible in a pool of " +
-                  std::to_string(c_.config.memory.pool_size) + " bytes");
+                  " bytes is not possible in a pool of " + std::to_string(memory.pool_size) +
+                  " bytes, of which the supervisor keeps " +
+                  std::to_string(memory.pool_size - shared));
   }
   BankRow* rows = c_.tables().banks;
   for (std::uint32_t bank = 0; bank < rows_used_; ++bank) {  // the same request, repeated
@@ -106,17 +148,36 @@ void Banks::requested(Peer& peer, const PartyMessage& message) {
       return c_.send(peer, live);
     }
   }
-  const std::uint64_t wanted = slots * ((region + pool_region - 1) / pool_region);
+  const std::uint64_t wanted = pool_regions_of(pool_region, slots, region);
   const std::uint64_t budget = c_.config.memory.pool_size / pool_region;
-  if (leased_regions_ + wanted > budget) return_idle();
-  if (leased_regions_ + wanted + reserve_for_agents(peer.id) > budget && give_up_result_) {
+  const std::uint64_t quota = quota_bytes(peer.id);
+  const std::uint64_t quota_after = (leased_by_[peer.id] + wanted) * pool_region;
+  if (quota != 0 && quota_after > (message.d == 1 ? quota / 5 * 4 : quota)) {
+    answer.b = wanted * pool_region > quota ? 1 : 0;
+    if (message.d == 0) c_.count(Counter::quota_refusals);
+    const bool is_kinds_own =
+        is_agent(peer.id) && c_.config.agents[c_.row(peer.id).kind].memory_quota;
+    return refuse("quota: " + std::to_string(leased_bytes(peer.id)) + " of " +
+                  std::to_string(quota) + " bytes are leased, and " +
+                  std::to_string(wanted * pool_region) + " more asked for; raise " +
+                  (is_client(peer.id) ? "memory.client_quota"
+                   : is_kinds_own     ? "memory_quota of the [[agent]]"
+                                      : "memory.agent_quota"));
+  }
+  const std::uint64_t kept = kept_for_supervisor();
+  // Asked ahead: nobody waits, so nobody gives anything up for it.
+  if (message.d == 1 &&
+      leased_regions_ + wanted + kept + reserve_for_agents(peer.id) > budget / 4 * 3)
+    return refuse("asked ahead, and there is no plenty");
+  if (leased_regions_ + wanted + kept > budget) return_idle();
+  if (leased_regions_ + wanted + kept + reserve_for_agents(peer.id) > budget && give_up_result_) {
     // Results that nobody fetches give way, as many as are asked for; asked again, more. Those of
     // the living take their way home through the owner, who then returns the bank or uses it.
     for (std::uint64_t n = 0; n < wanted && give_up_result_(); ++n) {
     }
     return_idle();
   }
-  if (leased_regions_ + wanted + reserve_for_agents(peer.id) > budget) {
+  if (leased_regions_ + wanted + kept + reserve_for_agents(peer.id) > budget) {
     if (!refused_since_return_)  // once per shortage: whoever holds idle memory gives it back
       for (Peer& other : c_.peers)
         if (other.linked && !other.dead && other.id != peer.id)
@@ -124,7 +185,8 @@ void Banks::requested(Peer& peer, const PartyMessage& message) {
                   PartyMessage{PartyMessageKind::trim, other.id, c_.row(other.id).incarnation});
     refused_since_return_ = true;
     return refuse("pool full: " + std::to_string(leased_regions_) + " of " +
-                  std::to_string(budget) + " regions are leased");
+                  std::to_string(budget) + " regions are leased, " + std::to_string(kept) +
+                  " are kept for the supervisor");
   }
   const std::uint32_t bank = find_free_row();
   if (bank == banks_max) return refuse("all " + std::to_string(banks_max) + " banks are in use");
@@ -136,8 +198,7 @@ void Banks::requested(Peer& peer, const PartyMessage& message) {
   row.request = message.a;
   row.serial += 1;
   store(row.word, BankWord::make(BankState::reserved, peer.id, answer.incarnation).word);
-  leased_regions_ += wanted;
-  store(c_.tables().leased_regions, leased_regions_);
+  add_leased(peer.id, wanted);
   c_.count(Counter::banks_granted);
   grant(bank, row);
 }
@@ -157,13 +218,20 @@ Result<Token> Banks::hold_bytes(std::span<const std::byte> bytes, Hold& hold) {
   const std::uint64_t budget = c_.config.memory.pool_size / pool_region;
   BankRow made{};
   made.slots = 1;
+  // Below a pool region a size that a slab may have too; nothing is written behind the data, so it
+  // costs no pages.
   made.region_bytes = page_up(bytes.size());
+  if (made.region_bytes < pool_region)
+    made.region_bytes = std::max(std::bit_ceil(made.region_bytes), pool_region / bank_slots_max);
   const std::uint64_t wanted = regions_taken(made, pool_region);
   if (wanted > budget)
     return Error{ErrorCode::too_large,
                  std::to_string(bytes.size()) + " bytes do not fit into the pool", 0};
+  // What is kept for the supervisor is kept from agents without a bank too.
   const auto is_full = [&] {
-    return leased_regions_ + wanted + reserve_for_agents(no_party) > budget;
+    if (leased_regions_ + wanted > budget) return true;
+    return wanted > kept_for_supervisor() &&
+           leased_regions_ + wanted + reserve_for_agents(no_party) > budget;
   };
   if (is_full()) return_idle();
   if (is_full() && give_up_result_) {
@@ -199,8 +267,8 @@ Result<Token> Banks::hold_bytes(std::span<const std::byte> bytes, Hold& hold) {
   // which return_idle() frees.
   c_.root.keep(fd_key::bank + bank, memory_[bank].get());
   store(row.word, BankWord::make(BankState::heired, supervisor_party, 1).word);
-  leased_regions_ += wanted;
-  store(c_.tables().leased_regions, leased_regions_);
+  own_regions_ += wanted;
+  add_leased(supervisor_party, wanted);
   const RegionIndex index = region_index(bank, 0);
   return allocate(hold, c_.tables().heir_regions[index], supervisor_party, index,
                   first_generation(row.serial));
@@ -335,9 +403,12 @@ void Banks::heir_of(PartyId party) {
     BankRow& row = c_.tables().banks[bank];
     const BankWord word = word_of(row);
     if (word.owner() != party) continue;
-    if (word.state() == BankState::live)
+    if (word.state() == BankState::live) {
       store(row.word, BankWord::make(BankState::heired, party, word.incarnation()).word);
-    else if (word.state() == BankState::reserved)
+      const std::uint64_t taken = regions_taken(row, c_.config.memory.region_size);
+      leased_by_[party] -= taken;  // whoever comes next under its number does not pay for it
+      leased_by_[supervisor_party] += taken;
+    } else if (word.state() == BankState::reserved)
       free_row(bank);
   }
 }
@@ -369,6 +440,27 @@ std::uint64_t Banks::tokens_out() const {
   return out;
 }
 
+std::vector<Banks::ClassUse> Banks::use_by_class() const {
+  const std::uint64_t pool_region = c_.config.memory.region_size;
+  std::vector<ClassUse> classes(size_classes + 1);
+  for (unsigned k = 0; k < size_classes; ++k)
+    classes[k].region_bytes = class_region_bytes(pool_region, k);
+  for_each([&](std::uint32_t bank, const BankRow& row, BankWord) {
+    ClassUse& use = classes[class_for(pool_region, row.region_bytes)];
+    std::uint64_t out = 0;
+    for (std::uint32_t slot = 0; slot < row.slots; ++slot)
+      if (const Word* word = region_word(bank, slot);
+          word != nullptr && RegionWord{load(*word)}.outstanding() != 0)
+        ++out;
+    use.banks += 1;
+    use.regions += row.slots;
+    use.regions_out += out;
+    use.leased_bytes += regions_taken(row, pool_region) * pool_region;
+    use.bytes_out += out * row.region_bytes;
+  });
+  return classes;
+}
+
 void Banks::return_idle() {
   for (std::uint32_t bank = 0; bank < rows_used_; ++bank) {
     const BankWord word = word_of(c_.tables().banks[bank]);
@@ -393,14 +485,26 @@ void Banks::free_row(std::uint32_t bank) {
       c_.send(peer, message);
     }
   if (bank < readers_.size()) readers_[bank].clear();
-  leased_regions_ -= regions_taken(row, c_.config.memory.region_size);
+  const BankWord was = word_of(row);
+  const std::uint64_t taken = regions_taken(row, c_.config.memory.region_size);
+  if (was.owner() == supervisor_party) own_regions_ -= taken;
+  remove_leased(was.state() == BankState::heired ? supervisor_party : was.owner(), taken);
+  // The row's next use begins above every generation of this one, however often its regions were
+  // used: its tokens stay stale. Whoever dies between the two stores leaves the usual 4096.
+  std::uint32_t generations = 0;
+  for (std::uint32_t slot = 0; slot < row.slots; ++slot)
+    if (const Word* word = region_word(bank, slot)) {
+      const std::uint32_t first = first_generation(row.serial);
+      const std::uint32_t last = RegionWord{load(*word)}.generation();
+      if (last > first) generations = std::max(generations, last - first);
+    }
   // Heir words of a bank that is used again start empty.
   for (std::uint32_t slot = 0; slot < row.slots; ++slot) {
     Word& word = c_.tables().heir_regions[region_index(bank, slot)];
     if (load(word) != 0) store(word, 0);
   }
   store(row.word, 0);
-  store(c_.tables().leased_regions, leased_regions_);
+  row.serial += generations >> 12;
   if (memory_[bank]) {
     memory_[bank].reset();
     c_.root.drop(fd_key::bank + bank);

@@ -85,6 +85,15 @@ class Banks {
   void return_idle();
 
   std::uint64_t leased() const { return leased_regions_; }
+  /// What the party has leased, also where it does not use it and where others still read what it
+  /// or an earlier life of it made. Not what the supervisor is heir to.
+  std::uint64_t leased_bytes(PartyId party) const;
+  /// How much it may have leased, 0 = no limit.
+  std::uint64_t quota_bytes(PartyId party) const;
+  /// It has four fifths of its quota or more.
+  bool is_over_soft_limit(PartyId party) const {
+    return quota_bytes(party) != 0 && leased_bytes(party) >= quota_bytes(party) / 5 * 4;
+  }
   /// Rights to read that are out, over all banks.
   std::uint64_t tokens_out() const;
   /// Every bank in use.
@@ -101,6 +110,17 @@ class Banks {
   std::uint32_t rows_used() const { return rows_used_; }
   /// 0 = the bank is free.
   std::uint32_t slots_of(std::uint32_t bank) const;
+  /// What lies in banks whose regions are of one size class; the last are those with one large
+  /// region. What of a region's bytes its owner does not use, only the owner knows.
+  struct ClassUse {
+    std::uint64_t region_bytes = 0;  ///< 0: of one large region each
+    std::uint64_t banks = 0;
+    std::uint64_t regions = 0;
+    std::uint64_t regions_out = 0;   ///< with a token out
+    std::uint64_t leased_bytes = 0;  ///< of the budget
+    std::uint64_t bytes_out = 0;     ///< in regions with a token out
+  };
+  std::vector<ClassUse> use_by_class() const;
   /// Where the region's word lies now; null while its owner has no segment.
   const Word* region_word(std::uint32_t bank, std::uint32_t slot) const;
   /// Somebody was refused for want of room since the last return_idle().
@@ -114,6 +134,9 @@ class Banks {
   void free_row(std::uint32_t bank);
   std::uint32_t find_free_row() const;
   std::uint64_t reserve_for_agents(PartyId asking) const;
+  std::uint64_t kept_for_supervisor() const;
+  void add_leased(PartyId owner, std::uint64_t regions);
+  void remove_leased(PartyId owner, std::uint64_t regions);
 
   SupervisorContext& c_;
   std::vector<UniqueFd> memory_ = std::vector<UniqueFd>(banks_max);  // read-only descriptors
@@ -121,6 +144,9 @@ class Banks {
   // what is hardly ever needed.
   std::vector<PartySet> readers_;
   std::uint64_t leased_regions_ = 0;
+  // Of leased_regions_, by owner; supervisor_party: its own and what it is heir to.
+  std::vector<std::uint64_t> leased_by_ = std::vector<std::uint64_t>(parties_max);
+  std::uint64_t own_regions_ = 0;  // made by hold_bytes
   std::uint32_t next_row_ = 0;
   std::function<bool()> give_up_result_;
   std::uint32_t rows_used_ = 0;  // high-water mark: rows behind it were never used

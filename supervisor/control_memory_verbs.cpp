@@ -71,6 +71,30 @@ constexpr std::array<std::string_view, 7> region_states{
 
 }  // namespace
 
+json ControlVerbs::memory_classes() const {
+  json classes = json::array();
+  for (const Banks::ClassUse& use : parts_.banks.use_by_class())
+    classes.push_back({{"region_bytes", use.region_bytes},
+                       {"banks", use.banks},
+                       {"regions", use.regions},
+                       {"regions_out", use.regions_out},
+                       {"leased_bytes", use.leased_bytes},
+                       {"bytes_out", use.bytes_out}});
+  return classes;
+}
+
+/// Who has leased something; an agent's or a client's share of the pool.
+json ControlVerbs::memory_owners() const {
+  json owners = json::array();
+  for (PartyId p = 0; p < parties_max; ++p)
+    if (const std::uint64_t bytes = parts_.banks.leased_bytes(p); bytes != 0)
+      owners.push_back({{"party", p},
+                        {"leased_bytes", bytes},
+                        {"quota_bytes", parts_.banks.quota_bytes(p)},
+                        {"is_over_soft_limit", parts_.banks.is_over_soft_limit(p)}});
+  return owners;
+}
+
 void ControlVerbs::region_list(const json& request, const Reply& reply) const {
   Wanted wanted;
   wanted.held_by = request.value("held_by", std::uint64_t{no_party});
@@ -109,6 +133,7 @@ void ControlVerbs::region_list(const json& request, const Reply& reply) const {
       {{"pool_regions", parts_.c.config.memory.pool_size / parts_.c.config.memory.region_size},
        {"leased_regions", parts_.banks.leased()},
        {"regions_in_use", uses.size()},
+       {"classes", memory_classes()},
        {"banks", std::move(banks)},
        {"regions", std::move(regions)}});
 }

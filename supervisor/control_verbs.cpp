@@ -61,10 +61,12 @@ std::string_view name_of(Counter counter) {
     case Counter::banks_refused: return "banks_refused";
     case Counter::banks_returned: return "banks_returned";
     case Counter::tokens_released: return "tokens_released";
+    case Counter::quota_refusals: return "quota_refusals";
+    case Counter::quota_soft_limits: return "quota_soft_limits";
   }
   return "unknown";
 }
-constexpr Counter last_counter = Counter::tokens_released;
+constexpr Counter last_counter = Counter::quota_soft_limits;
 constexpr std::chrono::seconds result_read_time{10};
 
 Error usage(std::string text) { return Error{ErrorCode::usage, std::move(text), 0}; }
@@ -122,6 +124,11 @@ void ControlVerbs::handle(const json& request, const Reply& reply) {
 
 // ---- status ----
 
+namespace {
+/// Where fragmentation shows: what is leased, and what of it is out, by size of region.
+
+}  // namespace
+
 json ControlVerbs::status() const {
   const SupervisorContext& c = parts_.c;
   const SupervisorTables& tables = c.tables();
@@ -161,6 +168,9 @@ json ControlVerbs::status() const {
         {"region_bytes", region},
         {"pool_regions", c.config.memory.pool_size / region},
         {"leased_regions", parts_.banks.leased()},
+        {"supervisor_reserve_regions", c.config.memory.reserved_regions()},
+        {"classes", memory_classes()},
+        {"owners", memory_owners()},
         {"tokens_out", parts_.banks.tokens_out()},
         {"segment_bytes", c.segment.layout().size_bytes}}},
       {"spin_us", load(tables.spin_ns) / 1000},
@@ -206,7 +216,9 @@ json ControlVerbs::agent(PartyId p, bool whole) const {
                  {"incarnation", row.incarnation},
                  {"restarts", row.restarts},
                  {"deaths", row.deaths},
-                 {"in_flight", parts_.tasks.running_on(p).size()}};
+                 {"in_flight", parts_.tasks.running_on(p).size()},
+                 {"leased_bytes", parts_.banks.leased_bytes(p)},
+                 {"memory_quota", parts_.banks.quota_bytes(p)}};
   const bool live = phase == PartyPhase::live && peer.linked && !peer.dead;
   if (live) {
     const SegmentHeader& header = peer.segment.view().header();

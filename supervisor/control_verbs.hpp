@@ -50,6 +50,8 @@ class ControlVerbs {
   void scheduler_set(const nlohmann::json& request, const Reply& reply);
   void region_list(const nlohmann::json& request, const Reply& reply) const;
   void memory_show(const Reply& reply) const;
+  nlohmann::json memory_classes() const;
+  nlohmann::json memory_owners() const;
   void events(const nlohmann::json& request, const Reply& reply);
   void attach(const Reply& reply);
   /// The task a request names, or an error has been sent.

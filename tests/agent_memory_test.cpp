@@ -70,10 +70,17 @@ BOOST_AUTO_TEST_CASE(a_token_that_fits_no_bank_fails_the_task) {
   supervisor.publish(with_region(supervisor.dispatch_body(0, TestAgent::echo, {}), other_slot, 1));
   supervisor.grant_bank(31, 1);  // for the reason
   BOOST_CHECK(outcome_of(supervisor.next()) == Outcome::failed);
+}
+
+BOOST_AUTO_TEST_CASE(a_size_that_fits_no_bank_fails_the_task_also_without_memory_for_the_reason) {
+  TestAgent agent(7);
+  FakeSupervisor& supervisor = agent.supervisor;
+  const auto fd = supervisor.make_foreign_bank(30, 2, first_client, "x");
+  supervisor.map_bank(30, fd);
   const Token token = Token::make(first_client, region_index(30, 0), 0, 1);
   supervisor.publish(
       with_region(supervisor.dispatch_body(1, TestAgent::echo, {}), token, fake_region_bytes + 1));
-  BOOST_CHECK_EQUAL(supervisor.expect(PartyMessageKind::bank_request).message.b, 2u);
+  supervisor.expect(PartyMessageKind::bank_request);
   supervisor.send(PartyMessageKind::drain);  // while it waits: the reason is cut, not lost
   const SlotBody body = supervisor.next();
   BOOST_CHECK(outcome_of(body) == Outcome::failed);
@@ -83,7 +90,7 @@ BOOST_AUTO_TEST_CASE(a_token_that_fits_no_bank_fails_the_task) {
 BOOST_AUTO_TEST_CASE(results_go_into_regions_of_its_own_that_are_used_again) {
   TestAgent agent(7);
   FakeSupervisor& supervisor = agent.supervisor;
-  supervisor.dispatch(0, TestAgent::fill, "100");
+  supervisor.dispatch(0, TestAgent::fill, "20000");
   const PartyMessage granted = supervisor.grant_bank(40, 5);
   BOOST_CHECK_EQUAL(granted.c, 1u);
   const SlotBody body = supervisor.next();
@@ -91,8 +98,8 @@ BOOST_AUTO_TEST_CASE(results_go_into_regions_of_its_own_that_are_used_again) {
   BOOST_CHECK_EQUAL(token.owner(), 7);
   BOOST_CHECK_EQUAL(token.region(), region_index(40, 0));
   BOOST_CHECK_EQUAL(token.generation(), first_generation(5) + 1);
-  BOOST_CHECK_EQUAL(body.region_bytes, 100u);
-  BOOST_CHECK_EQUAL(supervisor.bytes_of(token, 100), fill_pattern(100));
+  BOOST_CHECK_EQUAL(body.region_bytes, 20000u);
+  BOOST_CHECK_EQUAL(supervisor.bytes_of(token, 20000), fill_pattern(20000));
   BOOST_CHECK(region_word(supervisor, token).names(token));
 
   // The region is out: the next result needs another bank, twice as large.
@@ -105,7 +112,10 @@ BOOST_AUTO_TEST_CASE(results_go_into_regions_of_its_own_that_are_used_again) {
   // Home again: used again, in the next generation.
   supervisor.release_home(token);
   FakeSupervisor::wait_until([&] { return region_word(supervisor, token).outstanding() == 0; });
-  supervisor.dispatch(2, TestAgent::fill, "25");
+  // After the other one of the bank that is in use, so that empty ones can go back.
+  supervisor.dispatch(2, TestAgent::fill, "30000");
+  BOOST_CHECK_EQUAL(bank_of(Token{supervisor.next().token}.region()), 41u);
+  supervisor.dispatch(3, TestAgent::fill, "30000");
   const Token again{supervisor.next().token};
   BOOST_CHECK_EQUAL(again.region(), token.region());
   BOOST_CHECK_EQUAL(again.generation(), token.generation() + 1);
@@ -149,7 +159,7 @@ BOOST_AUTO_TEST_CASE(what_is_larger_than_a_region_gets_a_bank_of_its_own) {
 BOOST_AUTO_TEST_CASE(a_refused_bank_is_asked_for_again_and_cancel_ends_the_wait) {
   TestAgent agent(7);
   FakeSupervisor& supervisor = agent.supervisor;
-  supervisor.dispatch(0, TestAgent::fill, "100");
+  supervisor.dispatch(0, TestAgent::fill, "60000");
   for (int i = 0; i < 3; ++i) {
     const auto request = supervisor.expect(PartyMessageKind::bank_request);
     PartyMessage refused;
@@ -161,7 +171,7 @@ BOOST_AUTO_TEST_CASE(a_refused_bank_is_asked_for_again_and_cancel_ends_the_wait)
   supervisor.grant_bank(40, 0);
   BOOST_CHECK(outcome_of(supervisor.next()) == Outcome::done);
 
-  supervisor.dispatch(1, TestAgent::fill, "101");
+  supervisor.dispatch(1, TestAgent::fill, "60001");
   supervisor.expect(PartyMessageKind::bank_request);
   supervisor.send(PartyMessageKind::cancel, make_task_id(1, 1));
   BOOST_CHECK(outcome_of(supervisor.next()) == Outcome::cancelled);
@@ -187,13 +197,13 @@ BOOST_AUTO_TEST_CASE(requests_lost_with_a_supervisor_are_repeated) {
   granted.kind = PartyMessageKind::bank_granted;
   granted.a = lost.message.a;
   granted.b = 40;
-  granted.c = 1;
-  granted.d = fake_region_bytes;
+  granted.c = lost.message.b;
+  granted.d = lost.message.c;
   granted.e = 1;
   BankRow& row = supervisor.tables().banks[40];
-  row.slots = 1;
+  row.slots = static_cast<std::uint32_t>(granted.c);
   row.serial = 1;
-  row.region_bytes = fake_region_bytes;
+  row.region_bytes = granted.d;
   supervisor.send(granted);
   supervisor.expect(PartyMessageKind::bank_memory);  // lost as well
   supervisor.send(PartyMessageKind::new_supervisor, 3);
@@ -207,10 +217,10 @@ BOOST_AUTO_TEST_CASE(a_successor_releases_what_was_held_and_collects_what_is_out
   TestAgent agent(7);
   FakeSupervisor& supervisor = agent.supervisor;
   // Two results out: one the supervisor has, one it will get as the predecessor's last message.
-  supervisor.dispatch(0, TestAgent::fill, "100");
+  supervisor.dispatch(0, TestAgent::fill, "60000");
   supervisor.grant_bank(40, 1);
   const Token first{supervisor.next().token};
-  supervisor.dispatch(1, TestAgent::fill, "100");
+  supervisor.dispatch(1, TestAgent::fill, "60000");
   supervisor.grant_bank(41, 1);
   const Token second{supervisor.next().token};
   // One that was filled and not sent when it died: written as a death after allocate() leaves it.
@@ -228,7 +238,7 @@ BOOST_AUTO_TEST_CASE(a_successor_releases_what_was_held_and_collects_what_is_out
   supervisor.release_home(second);
   BOOST_CHECK_EQUAL(supervisor.expect(PartyMessageKind::bank_returned).message.a, 41u);
   // It never allocates from them.
-  supervisor.dispatch(2, TestAgent::fill, "100");
+  supervisor.dispatch(2, TestAgent::fill, "60000");
   supervisor.grant_bank(42, 1);
   BOOST_CHECK_EQUAL(bank_of(Token{supervisor.next().token}.region()), 42u);
   BOOST_CHECK_EQUAL(load(supervisor.party().header().messages_malformed), 0u);

@@ -82,6 +82,9 @@ name = "edge-1"
 [memory]
 pool_size = "1GiB"
 region_size = 131072
+agent_quota = "1MiB"
+client_quota = 131072
+supervisor_reserve = 7
 [tasks]
 queue_size = 16
 attempts_max = 255
@@ -107,6 +110,9 @@ level = "debug"
   BOOST_TEST(config.swarm.name == "edge-1");
   BOOST_TEST(config.memory.pool_size == 1u << 30);
   BOOST_TEST(config.memory.region_size == 131072u);
+  BOOST_TEST(config.memory.agent_quota == 1u << 20);
+  BOOST_TEST(config.memory.client_quota == 131072u);
+  BOOST_TEST(config.memory.supervisor_reserve == 7u);
   BOOST_TEST(config.tasks.queue_size == 16u);
   BOOST_TEST(config.tasks.attempts_max == 255u);
   BOOST_TEST(config.tasks.cancel_grace_ms == 0u);
@@ -170,6 +176,9 @@ const std::vector<BadFile> bad_files{
     {"[scheduler]\nstrategy = \"fastest\"",
      "/etc/swarm.toml:2: scheduler.strategy: \"fastest\" is unknown; allowed: round_robin, "
      "least_loaded, load_balanced or capability_based"},
+    {"[memory]\nagent_quota = 1000",
+     "/etc/swarm.toml: memory.agent_quota: 1000 is less than memory.region_size, which is 64KiB; "
+     "0 means no limit"},
     {"[[category]]\nweight = 2",
      "/etc/swarm.toml:1: category.name: missing; each [[category]] needs a name"},
     {"[[category]]\nname = \"a\"\nweigth = 2",

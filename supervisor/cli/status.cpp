@@ -28,6 +28,11 @@ void shorten(json& status) {
   if (const auto pending = status.find("pending"); pending != status.end() && pending->is_object())
     for (auto reason = pending->begin(); reason != pending->end();)
       reason = *reason == 0 ? pending->erase(reason) : std::next(reason);
+  // Tables of their own in JSON; `region list` has the one, `agent list` the other.
+  if (const auto memory = status.find("memory"); memory != status.end() && memory->is_object()) {
+    memory->erase("classes");
+    memory->erase("owners");
+  }
   const auto found = status.find("statistics");
   if (found == status.end() || !found->is_object()) return;
   const json statistics = std::move(*found);

@@ -18,6 +18,7 @@ T value_of(Result<T> result) {
 
 constexpr std::uint32_t payload_bytes = 100;
 constexpr std::uint64_t region_bytes = 4096;
+constexpr std::uint32_t bank_slots = 16;
 // In a batch's region: the payload of task n, and the entries.
 constexpr std::uint64_t payload_offset(std::uint64_t number) { return number * 128; }
 constexpr std::uint64_t header_offset = 2048;
@@ -31,7 +32,7 @@ void make_live(SupervisorTables& tables, PartyId p) {
 
 void make_bank(SupervisorTables& tables, std::uint32_t bank, PartyId owner) {
   BankRow& row = tables.banks[bank];
-  row.slots = bank_slots_max;
+  row.slots = bank_slots;
   row.serial = 1;
   row.region_bytes = region_bytes;
   store(row.word, BankWord::make(BankState::live, owner, 1).word);
@@ -102,8 +103,8 @@ TaskWorld::TaskWorld()
     : supervisor_(value_of(Segment::create_supervisor(task_capacity))),
       agent_(value_of(Segment::create_party(agent_party, 1))),
       client_(value_of(Segment::create_party(client_party, 1))),
-      client_bank_(value_of(create_memfd("sweep-bank", bank_slots_max * region_bytes))),
-      client_memory_(value_of(Mapping::map(client_bank_.get(), bank_slots_max * region_bytes,
+      client_bank_(value_of(create_memfd("sweep-bank", bank_slots * region_bytes))),
+      client_memory_(value_of(Mapping::map(client_bank_.get(), bank_slots * region_bytes,
                                            Mapping::Access::read_write))) {
   config_.tasks.attempts_max = 1;  // one agent's death makes a dead letter
   // The operation runs in a forked child: the one place where a writable mapping is passed on.
@@ -398,7 +399,7 @@ std::string TaskWorld::check() const {
              " times although no agent died";
   }
   for (const auto& [segment, bank] : {std::pair{&client_, client_bank}, {&agent_, agent_bank}})
-    for (std::uint32_t slot = 0; slot < bank_slots_max; ++slot)
+    for (std::uint32_t slot = 0; slot < bank_slots; ++slot)
       if (RegionWord{load(segment->view().region(region_index(bank, slot)))}.outstanding() != 0)
         return "a region is not free at the end";
   for (const Segment* segment : {&supervisor_, &agent_, &client_})
