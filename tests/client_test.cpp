@@ -345,7 +345,7 @@ BOOST_AUTO_TEST_CASE(a_region_is_handed_over_and_comes_home) {
   BOOST_CHECK_EQUAL(supervisor.bytes_of(token, 1000), std::string(1000, 'r'));
 
   supervisor.release_home(token);
-  auto again = client.allocate(2000, 0);
+  auto again = client.allocate(900, 0);
   require_ok(again);
   BOOST_CHECK(again->bytes().data() == memory);
 }

@@ -172,12 +172,13 @@ const std::vector<BadFile> bad_files{
     {"[task]\nqueue_size = 20", "/etc/swarm.toml:1: task: unknown key; did you mean \"tasks\"?"},
     {"queue_size = 20", "/etc/swarm.toml:1: queue_size: unknown key here; it belongs into [tasks]"},
     {"[memory]\nzzzzzzzzzzzz = 1",
-     "/etc/swarm.toml:2: memory.zzzzzzzzzzzz: unknown key; known here: pool_size, region_size"},
+     "/etc/swarm.toml:2: memory.zzzzzzzzzzzz: unknown key; known here: pool_size, region_size, "
+     "agent_quota, client_quota, supervisor_reserve"},
     {"[scheduler]\nstrategy = \"fastest\"",
      "/etc/swarm.toml:2: scheduler.strategy: \"fastest\" is unknown; allowed: round_robin, "
      "least_loaded, load_balanced or capability_based"},
     {"[memory]\nagent_quota = 1000",
-     "/etc/swarm.toml: memory.agent_quota: 1000 is less than memory.region_size, which is 64KiB; "
+     "/etc/swarm.toml:2: memory.agent_quota: 1000 is less than memory.region_size, which is 64KiB; "
      "0 means no limit"},
     {"[[category]]\nweight = 2",
      "/etc/swarm.toml:1: category.name: missing; each [[category]] needs a name"},
