@@ -107,11 +107,13 @@ void check_rogues(FaultSwarm& swarm, std::span<const Rogue> rogues, unsigned liv
 }
 
 BOOST_AUTO_TEST_CASE(wrong_registrations_are_refused) {
+  const std::string layout_text = "layout version is " + std::to_string(layout_version + 1) +
+                                  ", expected " + std::to_string(layout_version);
   const Rogue rogues[] = {
       {"unsealed", "killed_because", "seal"},
       {"too_large", "killed_because", "size"},
       {"too_small", "killed_because", "size"},
-      {"layout", "killed_because", "layout version is 3, expected 2"},
+      {"layout", "killed_because", layout_text.c_str()},
       {"other_party", "killed_because", "party is"},
       {"protocol", "killed_because", "speaks protocol 2, this supervisor speaks 1"},
       {"no_segment", "killed_because", "registered without its segment and bell page"},

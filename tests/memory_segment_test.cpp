@@ -148,7 +148,8 @@ BOOST_AUTO_TEST_CASE(another_magic_is_refused) {
 }
 
 BOOST_AUTO_TEST_CASE(another_layout_version_is_refused) {
-  refused(forged([](SegmentHeader& header) { ++header.layout_version; }), "layout version is 3");
+  refused(forged([](SegmentHeader& header) { ++header.layout_version; }),
+          "layout version is " + std::to_string(layout_version + 1));
 }
 
 BOOST_AUTO_TEST_CASE(another_kind_is_refused) {
