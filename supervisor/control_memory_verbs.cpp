@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <array>
+#include <unordered_map>
 
+#include "shm/size_classes.hpp"
 #include "supervisor/control_verbs.hpp"
 #include "supervisor/run_limits.hpp"
 
@@ -138,29 +140,34 @@ void ControlVerbs::region_list(const json& request, const Reply& reply) const {
        {"regions", std::move(regions)}});
 }
 
-/// What the pool's bytes are, which add up to the pool, and the processes whose memory is the rest:
-/// whoever asks can look at those itself, without holding up this one.
+/// What the pool's bytes are: what is free by the count of leases, the rest by the table of banks
+/// and one look at the regions' words, so that the sum is the pool only if these agree. And the
+/// processes whose memory is the rest: whoever asks can look at those itself, without holding up
+/// this one.
 void ControlVerbs::memory_show(const Reply& reply) const {
   const SupervisorContext& c = parts_.c;
-  const std::uint64_t region_bytes = c.config.memory.region_size;
-  std::uint64_t leased_bytes = 0, orphaned_bytes = 0;
-  parts_.banks.for_each([&](std::uint32_t, const BankRow& row, BankWord word) {
-    const std::uint64_t bytes = row.slots * row.region_bytes;
-    (word.state() == BankState::heired ? orphaned_bytes : leased_bytes) += bytes;
-  });
+  const std::uint64_t pool_region_bytes = c.config.memory.region_size;
   std::uint64_t held_bytes = 0, transit_bytes = 0;
-  for (const RegionUse& use : parts_.holdings.list(now_ns()))
+  std::unordered_map<std::uint32_t, std::uint64_t> used_slots;  // by bank
+  for (const RegionUse& use : parts_.holdings.list(now_ns())) {
     (use.in_transit() != 0 ? transit_bytes : held_bytes) += use.region_bytes;
-  const std::uint64_t banks_bytes = leased_bytes + orphaned_bytes;
-  const std::uint64_t counted_bytes = parts_.banks.leased() * region_bytes;
-  const std::uint64_t used_bytes = held_bytes + transit_bytes;
+    ++used_slots[bank_of(use.region)];
+  }
+  std::uint64_t idle_bytes = 0, rounding_bytes = 0, orphaned_bytes = 0;
+  parts_.banks.for_each([&](std::uint32_t bank, const BankRow& row, BankWord word) {
+    const std::uint64_t bytes = row.slots * row.region_bytes;
+    if (word.state() == BankState::heired) orphaned_bytes += bytes;
+    rounding_bytes +=
+        pool_regions_of(pool_region_bytes, row.slots, row.region_bytes) * pool_region_bytes - bytes;
+    idle_bytes += (row.slots - used_slots[bank]) * row.region_bytes;
+  });
+  const std::uint64_t leased_bytes = parts_.banks.leased() * pool_region_bytes;
   json pool = {{"pool_bytes", c.config.memory.pool_size},
-               {"free_bytes",
-                c.config.memory.pool_size - std::min(c.config.memory.pool_size, counted_bytes)},
+               {"free_bytes", c.config.memory.pool_size - leased_bytes},
                {"held_bytes", held_bytes},
                {"in_transit_bytes", transit_bytes},
-               {"leased_idle_bytes", banks_bytes - std::min(banks_bytes, used_bytes)},
-               {"rounding_bytes", counted_bytes - std::min(counted_bytes, banks_bytes)},
+               {"leased_idle_bytes", idle_bytes},
+               {"rounding_bytes", rounding_bytes},
                {"orphaned_bytes", orphaned_bytes}};
 
   json processes = json::array();
