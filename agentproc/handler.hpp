@@ -12,6 +12,7 @@
 #include <span>
 #include <string_view>
 
+#include "agentproc/agent_memory.hpp"
 #include "common/result.hpp"
 #include "ipc/bank_owner.hpp"
 #include "ipc/party_protocol.hpp"
@@ -32,6 +33,8 @@ class TaskServices {
   virtual Result<Allocation> allocate_result(TaskId task, std::size_t size_bytes,
                                              std::uint64_t wait_ns) = 0;
   virtual void release_result(const Allocation& allocation) noexcept = 0;
+  /// The agent's regions beside tasks.
+  virtual AgentMemory& memory() noexcept = 0;
 };
 
 /// What a task that this one depends on ended with.
@@ -93,6 +96,9 @@ class TaskContext {
   Result<void> set_result(std::string_view text) {
     return set_result(std::as_bytes(std::span(text.data(), text.size())));
   }
+
+  /// Regions of this agent's own, to be handed to other parties, and theirs.
+  AgentMemory& memory() noexcept { return services_->memory(); }
 
   /// The result becomes the reason why the task failed; `return task.fail("...")`. Cut to what fits
   /// a message where there is no memory for more.

@@ -65,9 +65,11 @@ void WorkThread::run(std::vector<BoundHandler> capabilities) {
     capability.handler->started(environment);
   }
   for (;;) {
-    housekeeping();
-    if (link_.data_in().ready())
-      take_dispatch();
+    look_around();
+    if (!dispatches_.empty())
+      run_next();
+    else if (link_.data_in().ready())
+      nap(ring_full_nap_ns);  // a region there is no room for just now
     else if (draining_)
       return;
     else
@@ -116,11 +118,23 @@ void WorkThread::park() {
              [this] { return has_work(); });
 }
 
-void WorkThread::take_dispatch() {
+void WorkThread::take_messages() {
   RingReader& ring = link_.data_in();
-  const SlotBody body = ring.front();
-  // Before the task runs: a dispatch that kills its agent must not kill the successor too.
-  ring.advance();
+  while (ring.ready()) {
+    const SlotBody body = ring.front();
+    if (body.kind == static_cast<std::uint16_t>(MessageKind::transfer)) {
+      if (!memory_->party().take_next()) return;
+      continue;
+    }
+    // Before the task runs: a dispatch that kills its agent must not kill the successor too.
+    ring.advance();
+    dispatches_.push_back(body);
+  }
+}
+
+void WorkThread::run_next() {
+  const SlotBody body = dispatches_.front();
+  dispatches_.pop_front();
   const auto dispatch = checked(body);
   if (!dispatch) {
     link_.count_malformed();
@@ -131,6 +145,22 @@ void WorkThread::take_dispatch() {
     return;
   }
   run_task(*dispatch, std::as_bytes(std::span(body.inline_data)).subspan(16, body.inline_bytes));
+}
+
+void WorkThread::nap(std::uint64_t timeout_ns) {
+  report_progress();
+  RingReader& ring = link_.data_in();
+  // What lies there already and could not be taken wakes nobody.
+  const bool was_ready = ring.ready();
+  link_.wait(timeout_ns, [&] {
+    return (!was_ready && ring.ready()) || is_task_cancelled() || link_.releases_ready() ||
+           mailbox_.has_mail();
+  });
+}
+
+bool WorkThread::is_task_cancelled() const noexcept {
+  const TaskId task = load(link_.own().header().task_in_hand);
+  return task != 0 && is_cancelled(task);
 }
 
 std::optional<WorkThread::Dispatch> WorkThread::checked(const SlotBody& body) const {

@@ -7,6 +7,8 @@
 // supervisor reads this agent's completions to their end, then decides what is unfinished.
 
 #include <array>
+#include <deque>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -26,11 +28,12 @@ struct BoundHandler {
   Handler* handler = nullptr;
 };
 
-class WorkThread final : public TaskServices {
+class WorkThread final : public TaskServices, private WorkLoop {
  public:
   /// Everything outlives this object.
   WorkThread(PartyLink& link, Mailbox& mailbox, const CancelList& cancelled, ControlThread& control)
       : link_(link), mailbox_(mailbox), cancelled_(cancelled), control_(control) {}
+  ~WorkThread() override { memory_->detach(); }
 
   /// Announces this life. Error: not_running.
   Result<void> announce();
@@ -48,6 +51,7 @@ class WorkThread final : public TaskServices {
   Result<Allocation> allocate_result(TaskId task, std::size_t size_bytes,
                                      std::uint64_t wait_ns) override;
   void release_result(const Allocation& allocation) noexcept override;
+  AgentMemory& memory() noexcept override { return *memory_; }
 
  private:
   struct Dispatch {
@@ -58,13 +62,23 @@ class WorkThread final : public TaskServices {
     Token token;                       ///< lent; none: the payload is inline
   };
 
+  // WorkLoop:
+  void look_around() override {
+    housekeeping();
+    take_messages();
+  }
+  void nap(std::uint64_t timeout_ns) override;
+  bool is_task_cancelled() const noexcept override;
+
   bool has_work() noexcept {
     return link_.data_in().ready() || link_.releases_ready() || mailbox_.has_mail();
   }
   void housekeeping();
   void read_mail();
   void park();
-  void take_dispatch();
+  /// Takes what lies in the data ring: regions into the inbox, dispatches to where they wait.
+  void take_messages();
+  void run_next();
   std::optional<Dispatch> checked(const SlotBody& body) const;
   bool still_wanted(const Dispatch& dispatch) const noexcept;
   void run_task(const Dispatch& dispatch, std::span<const std::byte> inline_payload);
@@ -89,6 +103,9 @@ class WorkThread final : public TaskServices {
   Mailbox& mailbox_;
   const CancelList& cancelled_;
   ControlThread& control_;
+  std::shared_ptr<AgentMemory> memory_ =
+      std::make_shared<AgentMemory>(link_, static_cast<WorkLoop&>(*this));
+  std::deque<SlotBody> dispatches_;  ///< taken, not run yet; bounded by the agent's credit
   std::vector<BoundHandler> capabilities_;
   std::vector<TaskInput> inputs_;  ///< of the task that runs
   std::array<std::array<std::byte, task_inline_bytes_max>, task_dependencies_max> inline_inputs_;

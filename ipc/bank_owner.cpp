@@ -118,6 +118,21 @@ void BankOwner::release(std::uint32_t hold) {
   came_home(token.region());
 }
 
+Result<std::uint32_t> BankOwner::share(std::uint32_t hold) {
+  const auto other = holds_->take();
+  if (!other)
+    return Error{ErrorCode::refused,
+                 "all " + std::to_string(holds_->capacity()) +
+                     " regions this process may hold at a time are in use: release some first",
+                 0};
+  const Token token{load((*holds_)[hold].token)};
+  assert(token.owner() == party_);
+  if (mint((*holds_)[*other], own_.region(token.region()), party_, token.region())) return *other;
+  holds_->put_back(*other);
+  return Error{ErrorCode::refused,
+               "32 rights to read this region are out: as many as there can be at a time", 0};
+}
+
 void BankOwner::came_home(RegionIndex region) {
   if (RegionWord{load(own_.region(region))}.outstanding() != 0) return;
   const std::uint32_t number = bank_of(region);

@@ -61,6 +61,9 @@ class BankOwner {
   void release(const Allocation& allocation) { release(allocation.hold); }
   /// Releases a token of an own region (or an inherited one) and frees its hold.
   void release(std::uint32_t hold);
+  /// One more token of the own region whose token the hold carries, in a hold of its own. Errors:
+  /// refused (all 32 of the region are out; no hold is free).
+  Result<std::uint32_t> share(std::uint32_t hold);
   /// The token left with a message: the hold is empty, the region is out until it comes home.
   void passed(std::uint32_t hold) { holds_->put_back(hold); }
 

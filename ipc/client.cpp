@@ -24,10 +24,6 @@ Result<Endpoint> endpoint_of(std::string_view swarm) {
 
 }  // namespace
 
-Region::~Region() {
-  if (core_ != nullptr) core_->release(hold_);
-}
-
 void TaskResult::release() noexcept {
   if (core_ != nullptr) core_->release(hold_);
   core_.reset();
@@ -87,6 +83,25 @@ Client& Client::operator=(Client&& other) noexcept {
 Result<Region> Client::allocate(std::size_t size_bytes, std::uint32_t timeout_ms) {
   return core_->allocate(size_bytes, timeout_ms);
 }
+Result<Region> Client::write(std::span<const std::byte> bytes, std::uint32_t timeout_ms) {
+  return core_->write(bytes, timeout_ms);
+}
+Result<void> Client::transfer(Region&& region, PartyId target, std::uint64_t tag,
+                              std::uint32_t timeout_ms) {
+  return core_->transfer(region, target, tag, timeout_ms);
+}
+Result<void> Client::transfer(ReceivedRegion&& region, PartyId target, std::uint64_t tag,
+                              std::uint32_t timeout_ms) {
+  return core_->transfer(region, target, tag, timeout_ms);
+}
+Result<void> Client::share(Region& region, std::span<const PartyId> targets, std::uint64_t tag,
+                           std::uint32_t timeout_ms) {
+  return core_->share(region, targets, tag, timeout_ms);
+}
+Result<std::optional<ReceivedRegion>> Client::receive(std::uint32_t timeout_ms) {
+  return core_->receive(timeout_ms);
+}
+PartyMemoryStats Client::memory_stats() const noexcept { return core_->memory().stats(); }
 Result<std::uint64_t> Client::submit(TaskRequest&& request, std::uint32_t timeout_ms) {
   return core_->submit(request, timeout_ms);
 }

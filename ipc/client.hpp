@@ -27,41 +27,14 @@
 
 #include "common/posix.hpp"
 #include "common/result.hpp"
+#include "ipc/party_memory.hpp"
 #include "ipc/party_protocol.hpp"
+#include "ipc/region.hpp"
 #include "shm/task_record_data.hpp"
 
 namespace micro_swarm {
 
 class ClientCore;
-
-/// Memory to be filled with a payload, submitted without being copied. Given back by the destructor
-/// unless submitted. May outlive its Client.
-class Region {
- public:
-  Region() noexcept = default;
-  Region(Region&& other) noexcept { swap(other); }
-  Region& operator=(Region&& other) noexcept {
-    Region(std::move(other)).swap(*this);
-    return *this;
-  }
-  ~Region();
-
-  explicit operator bool() const noexcept { return core_ != nullptr; }
-  /// Writable until submitted, aligned to 64 bytes; as many bytes as were asked for. Content
-  /// undefined at first.
-  std::span<std::byte> bytes() const noexcept { return bytes_; }
-
- private:
-  friend class ClientCore;
-  void swap(Region& other) noexcept {
-    core_.swap(other.core_);
-    std::swap(bytes_, other.bytes_);
-    std::swap(hold_, other.hold_);
-  }
-  std::shared_ptr<ClientCore> core_;
-  std::span<std::byte> bytes_;
-  std::uint32_t hold_ = 0;
-};
 
 /// A task that another one waits for and reads the result of.
 struct TaskDependency {
@@ -212,9 +185,34 @@ class Client {
   /// dropped.
   ~Client();
 
-  /// Memory for a payload. Waits for it up to `timeout_ms`. Errors: too_large (more than the pool),
-  /// refused (pool full; says why), not_running.
+  /// Memory to be filled, for a payload or for another party. Waits for it up to `timeout_ms`.
+  /// Errors: usage (0 bytes), too_large (more than the pool), refused (pool full; says why),
+  /// not_running.
   Result<Region> allocate(std::size_t size_bytes, std::uint32_t timeout_ms = 10'000);
+  /// A region of this client's own with these bytes in it: what others wrote cannot be written to,
+  /// so a new version of it is a copy. Counted. Errors: as allocate.
+  Result<Region> write(std::span<const std::byte> bytes, std::uint32_t timeout_ms = 10'000);
+
+  /// Hands the region to another party, agent or client, at the same cost whatever its size: only
+  /// the right to read it moves. It is delivered once, by a new supervisor if this one dies, and to
+  /// the agent's successor if the agent does. What the party cannot take (it is gone, or 32 regions
+  /// wait for it already) comes back by receive() with the reason. Empty afterwards; on an error it
+  /// stays as it was. Errors: usage (an empty one, another client's, to itself), not_found (no such
+  /// party), not_running (it is gone, or the swarm is), timed_out (ring full).
+  Result<void> transfer(Region&& region, PartyId target, std::uint64_t tag = 0,
+                        std::uint32_t timeout_ms = 10'000);
+  Result<void> transfer(ReceivedRegion&& region, PartyId target, std::uint64_t tag = 0,
+                        std::uint32_t timeout_ms = 10'000);
+  /// Gives each of `targets` a right of its own to read the region, which stays here too: not to be
+  /// written any more. At most 31 at a time. Stops at the first error; those before it have theirs.
+  /// Errors: as transfer; refused (too many rights are out).
+  Result<void> share(Region& region, std::span<const PartyId> targets, std::uint64_t tag = 0,
+                     std::uint32_t timeout_ms = 10'000);
+  /// The next region that somebody handed to this client, or of its own that came back. nullopt:
+  /// none within `timeout_ms` (0 = only look). Results that arrive meanwhile are kept. At most 256
+  /// wait here; further ones go back to their senders. Error: not_running.
+  Result<std::optional<ReceivedRegion>> receive(std::uint32_t timeout_ms);
+  PartyMemoryStats memory_stats() const noexcept;
 
   /// Hands a task in; returns its number, unique in this client's life, growing by one. Blocks up
   /// to `timeout_ms` while the ring to the supervisor (or the pool, where the payload must be

@@ -214,8 +214,7 @@ void ClientCore::send_batch(Region& region, std::uint64_t header_at, std::uint64
   for (std::uint32_t i = 0; i < count; ++i) numbers_.submitted();
   pass(link_->data_out(), link_->holds()[region.hold_], Lane::data, supervisor_party, body);
   link_->banks().passed(region.hold_);
-  region.core_.reset();  // its token is the supervisor's now
-  region.bytes_ = {};
+  region.forget();  // its token is the supervisor's now
   link_->ring_supervisor();
 }
 

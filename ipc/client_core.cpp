@@ -110,15 +110,8 @@ void ClientCore::release(std::uint32_t hold) {
 
 // ---- memory ----
 
-Region ClientCore::make_region(const Allocation& allocation) {
-  Region region;
-  region.core_ = shared_from_this();
-  region.bytes_ = allocation.memory;
-  region.hold_ = allocation.hold;
-  return region;
-}
-
 Result<Region> ClientCore::allocate(std::size_t size_bytes, std::uint32_t timeout_ms) {
+  if (size_bytes == 0) return Error{ErrorCode::usage, "a region has at least 1 byte", 0};
   const std::uint64_t deadline_ns = deadline_after(timeout_ms);
   for (;;) {
     collect_releases();
@@ -145,12 +138,16 @@ void ClientCore::wait_for_memory(std::uint64_t deadline_ns) {
   if (now >= deadline_ns) return;
   const std::uint64_t time_ns = std::min(look_for_memory_ns, deadline_ns - now);
   if (link_->banks().is_asking()) {  // the answer comes by the socket
-    pollfd wanted{link_->socket(), POLLIN, 0};
-    const timespec timeout{0, static_cast<long>(time_ns)};
-    ::ppoll(&wanted, 1, &timeout, nullptr);
+    wait_for_socket(time_ns);
   } else {
     link_->wait(time_ns, [this] { return link_->releases_ready(); });
   }
+}
+
+void ClientCore::wait_for_socket(std::uint64_t time_ns) {
+  pollfd wanted{link_->socket(), POLLIN, 0};
+  const timespec timeout{0, static_cast<long>(time_ns)};
+  ::ppoll(&wanted, 1, &timeout, nullptr);
 }
 
 // ---- submitting ----
@@ -187,7 +184,7 @@ Result<std::uint16_t> ClientCore::check(const TaskRequest& request) {
     return Error{ErrorCode::refused, "the swarm takes no more tasks: it is stopping", 0};
   if (request.region && !request.payload.empty())
     return Error{ErrorCode::usage, "a task has either payload bytes or a region, not both", 0};
-  if (request.region && request.region.core_.get() != this)
+  if (request.region && request.region.keeper_.get() != this)
     return Error{ErrorCode::usage, "the region belongs to another client", 0};
   if (static_cast<unsigned>(request.priority) >= priorities)
     return Error{ErrorCode::usage, "no such priority", 0};
@@ -232,8 +229,7 @@ void ClientCore::send(TaskRequest& request, std::uint16_t capability) {
   body.region_bytes = static_cast<std::uint32_t>(request.region.bytes_.size());
   pass(link_->data_out(), link_->holds()[request.region.hold_], Lane::data, supervisor_party, body);
   link_->banks().passed(request.region.hold_);
-  request.region.core_.reset();  // its token is the supervisor's now
-  request.region.bytes_ = {};
+  request.region.forget();  // its token is the supervisor's now
 }
 
 Result<void> ClientCore::wait_for_room(std::uint64_t deadline_ns) {
@@ -321,12 +317,16 @@ bool ClientCore::can_keep_more() const noexcept {
   return kept_.size() < kept_results_max && holds.in_use() < holds.capacity() / 4 * 3;
 }
 
+bool ClientCore::keep_one() {
+  if (!link_->data_in().ready() || !can_keep_more()) return false;
+  TaskResult result;
+  const Taken taken = take_result(result);
+  if (taken == Taken::result) kept_.push_back(std::move(result));
+  return taken != Taken::not_mapped && taken != Taken::no_hold;
+}
+
 void ClientCore::keep_results() {
-  while (link_->data_in().ready() && can_keep_more()) {
-    TaskResult result;
-    const Taken taken = take_result(result);
-    if (taken == Taken::result) kept_.push_back(std::move(result));
-    if (taken == Taken::not_mapped || taken == Taken::no_hold) return;
+  while (keep_one()) {
   }
 }
 
@@ -334,6 +334,8 @@ ClientCore::Taken ClientCore::take_result(TaskResult& result) {
   RingReader& ring = link_->data_in();
   if (!ring.ready()) return Taken::nothing;
   const SlotBody body = ring.front();
+  if (body.kind == static_cast<std::uint16_t>(MessageKind::transfer))
+    return memory_.take_next() ? Taken::dropped : Taken::no_hold;
   const Token token{body.token};
   if (body.kind != static_cast<std::uint16_t>(MessageKind::result) ||
       body.inline_bytes > task_inline_bytes_max || (token && !token.well_formed())) {
@@ -437,9 +439,7 @@ Result<std::optional<TaskResult>> ClientCore::next_result(std::uint32_t timeout_
     if (now >= deadline_ns) return Found();
     const std::uint64_t time_ns = std::min(look_at_socket_ns, deadline_ns - now);
     if (taken == Taken::not_mapped) {  // its bank is on its way
-      pollfd wanted{link_->socket(), POLLIN, 0};
-      const timespec timeout{0, static_cast<long>(time_ns)};
-      ::ppoll(&wanted, 1, &timeout, nullptr);
+      wait_for_socket(time_ns);
     } else {
       // With many tasks under way the time of one is hidden by the others, and those who work on
       // them have more use for the core.

@@ -10,14 +10,16 @@
 #include "ipc/client.hpp"
 #include "ipc/client_numbers.hpp"
 #include "ipc/party_link.hpp"
+#include "ipc/party_memory.hpp"
 
 namespace micro_swarm {
 
-class ClientCore : public std::enable_shared_from_this<ClientCore> {
+class ClientCore final : public RegionKeeper, public std::enable_shared_from_this<ClientCore> {
  public:
   static Result<std::shared_ptr<ClientCore>> attach(UniqueFd socket, std::uint32_t timeout_ms);
-  explicit ClientCore(std::unique_ptr<PartyLink> link) noexcept : link_(std::move(link)) {}
-  ~ClientCore();
+  explicit ClientCore(std::unique_ptr<PartyLink> link) noexcept
+      : link_(std::move(link)), memory_(*link_) {}
+  ~ClientCore() override;
   ClientCore(const ClientCore&) = delete;
   ClientCore& operator=(const ClientCore&) = delete;
 
@@ -27,7 +29,21 @@ class ClientCore : public std::enable_shared_from_this<ClientCore> {
   Result<BatchSubmitted> try_submit_batch(std::span<TaskRequest> requests);
   Result<std::optional<TaskResult>> next_result(std::uint32_t timeout_ms);
 
+  // client_memory.cpp: regions to and from other parties.
+  Result<Region> write(std::span<const std::byte> bytes, std::uint32_t timeout_ms);
+  template <class AnyRegion>
+  Result<void> transfer(AnyRegion& region, PartyId target, std::uint64_t tag,
+                        std::uint32_t timeout_ms);
+  Result<void> share(Region& region, std::span<const PartyId> targets, std::uint64_t tag,
+                     std::uint32_t timeout_ms);
+  Result<std::optional<ReceivedRegion>> receive(std::uint32_t timeout_ms);
+  const PartyMemory& memory() const noexcept { return memory_; }
+
   void release(std::uint32_t hold);
+  // RegionKeeper:
+  void release_hold(std::uint32_t hold) noexcept override { release(hold); }
+  Result<std::span<const std::byte>> view(Token token, std::size_t size_bytes,
+                                          std::uint32_t timeout_ms) override;
   std::size_t in_flight() const noexcept { return numbers_.count() + kept_.size(); }
   std::uint64_t doubled() const noexcept { return doubled_; }
   std::vector<std::string> capabilities() const;
@@ -36,6 +52,7 @@ class ClientCore : public std::enable_shared_from_this<ClientCore> {
   void close();
 
  private:
+  /// dropped: something else than a result was taken.
   enum class Taken { result, nothing, dropped, not_mapped, no_hold };
 
   static std::uint64_t deadline_after(std::uint32_t timeout_ms);
@@ -61,15 +78,22 @@ class ClientCore : public std::enable_shared_from_this<ClientCore> {
   /// With room in the ring for it.
   void send(TaskRequest& request, std::uint16_t capability);
   Result<bool> try_copy_to_region(TaskRequest& request);
-  Region make_region(const Allocation& allocation);
+  Region make_region(const Allocation& allocation) {
+    return memory_.make_region(shared_from_this(), allocation);
+  }
   Taken take_result(TaskResult& result);
   Taken take_region_result(TaskResult& result, const SlotBody& body);
-  /// Takes results out of the ring, to make room there while the caller waits for something else.
+  /// Takes what lies in the ring, to make room there while the caller waits for something else.
   void keep_results();
+  /// The next of it. False = there is none, or it has to stay.
+  bool keep_one();
   bool can_keep_more() const noexcept;
   void wait_for_memory(std::uint64_t deadline_ns);
+  /// For a message on the socket.
+  void wait_for_socket(std::uint64_t time_ns);
 
   std::unique_ptr<PartyLink> link_;
+  PartyMemory memory_;
   ClientNumbers numbers_;
   std::deque<TaskResult> kept_;
   std::string last_capability_;

@@ -74,6 +74,7 @@ enum class MessageKind : std::uint16_t {
   release = 5,       ///< token going home, Lane::release
   submit_batch = 6,  ///< client -> S, Lane::data; token = the region that submissions and their
                      ///< payloads lie in (right passes to S), see ipc/batch_protocol.hpp
+  transfer = 7,      ///< party -> S -> party, Lane::data; token = a region (right passes on)
 };
 
 // SlotBody::inline_data is five words. The first two are the message's own, the other three
@@ -99,6 +100,36 @@ struct SubmitWord {
 /// SubmitWord::flags. The client will not wait for the result: it stays with the supervisor, for
 /// whoever asks on the control socket. A refusal is told all the same.
 inline constexpr std::uint8_t submit_detached = 1;
+
+/// Why a region came back to whoever handed it over.
+enum class TransferRefusal : std::uint8_t {
+  none = 0,
+  gone,  ///< there is no such party (any more)
+  full,  ///< it does not take what waits for it
+};
+std::string_view name_of(TransferRefusal reason);
+
+/// transfer: word 0 = {TransferRefusal:8, party:16}: whom it is for, in a message to the
+/// supervisor, and whom it is from, in one of it; word 1 = the sender's tag. Whoever cannot take a
+/// region sends it back with a refusal: that is not refused again.
+struct TransferWord {
+  std::uint64_t word = 0;
+  static constexpr TransferWord make(PartyId party, TransferRefusal refusal) {
+    return TransferWord{(static_cast<std::uint64_t>(refusal) << 16) | party};
+  }
+  constexpr PartyId party() const { return static_cast<PartyId>(word & 0xffff); }
+  constexpr TransferRefusal refusal() const {
+    const std::uint64_t value = (word >> 16) & 0xff;
+    return value <= static_cast<std::uint64_t>(TransferRefusal::full)
+               ? static_cast<TransferRefusal>(value)
+               : TransferRefusal::full;
+  }
+};
+
+/// Whether a message of this kind brings a right: what becomes of it if nobody takes it.
+constexpr bool carries_right(MessageKind kind) {
+  return kind == MessageKind::result || kind == MessageKind::transfer;
+}
 
 /// submit_batch: word 0 = number of the first entry, the others follow one by one; word 1 = how
 /// many; word 2 = where in the region the BatchHeader lies (inline_bytes is 8). All entries are

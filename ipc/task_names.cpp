@@ -1,5 +1,7 @@
 #include "ipc/task_names.hpp"
 
+#include "ipc/party_protocol.hpp"
+
 namespace micro_swarm {
 
 std::string_view name_of(TaskState state) {
@@ -23,6 +25,15 @@ std::string_view name_of(Priority priority) {
     case Priority::high: return "high";
     case Priority::normal: return "normal";
     case Priority::low: return "low";
+  }
+  return "unknown";
+}
+
+std::string_view name_of(TransferRefusal reason) {
+  switch (reason) {
+    case TransferRefusal::none: return "none";
+    case TransferRefusal::gone: return "gone";
+    case TransferRefusal::full: return "full";
   }
   return "unknown";
 }

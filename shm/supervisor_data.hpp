@@ -118,6 +118,9 @@ enum class Counter : std::uint32_t {
   tokens_released,
   quota_refusals,     ///< banks refused because their owner has as much as it may have
   quota_soft_limits,  ///< times a party came to four fifths of its quota
+  transfers,          ///< regions taken in for another party
+  transfers_refused,  ///< of those, given back to whoever sent them
+  transfers_dropped,  ///< neither side took them: they went home
 };
 inline constexpr std::uint32_t counters_max = 64;
 
@@ -128,6 +131,26 @@ struct TemplateRow {
   std::int32_t pid;
 };
 inline constexpr std::uint32_t template_rows = 64;
+
+/// Where a region goes that one party hands to another. The right to it is in the hold of the same
+/// number behind first_delivery_hold(); the row counts while that carries a token. Everything is
+/// stored before the token is, and `way` once more when the region goes back: one store.
+struct DeliveryWay {  // {refusal:8, from:16, to:16}
+  std::uint64_t word = 0;
+  static constexpr DeliveryWay make(PartyId from, PartyId to, std::uint8_t refusal) {
+    return DeliveryWay{(std::uint64_t{refusal} << 32) | (std::uint64_t{from} << 16) | to};
+  }
+  constexpr std::uint8_t refusal() const { return static_cast<std::uint8_t>(word >> 32); }
+  constexpr PartyId from() const { return static_cast<PartyId>((word >> 16) & 0xffff); }
+  constexpr PartyId to() const { return static_cast<PartyId>(word & 0xffff); }
+};
+struct DeliveryRow {
+  Word way;             ///< DeliveryWay
+  std::uint64_t tag;    ///< the sender's
+  std::uint64_t order;  ///< grows: what came first goes first
+  std::uint64_t size_bytes;
+};
+inline constexpr std::uint32_t delivery_rows = 256;
 
 struct SupervisorTables {
   Word epoch;         ///< how many supervisors this swarm has had
@@ -146,6 +169,7 @@ struct SupervisorTables {
   CapabilityName capabilities[capabilities_max];
   Word heir_regions[regions_max];
   HeirArea heirs[parties_max];
+  DeliveryRow deliveries[delivery_rows];
   // TaskRecord[task_capacity], TaskOptionsRow[task_capacity] and TaskDependencies[task_capacity]
   // follow, each at the start of a page (SupervisorExtension)
 };
@@ -169,11 +193,15 @@ constexpr SupervisorExtension supervisor_extension(std::uint32_t task_capacity) 
   return at;
 }
 
-/// The supervisor's holds: for each task one for its payload and one for its result; and these for
-/// tokens that only pass through.
+/// The supervisor's holds: for each task one for its payload and one for its result; one for each
+/// delivery; and, the last ones, these for tokens that only pass through.
 inline constexpr std::uint32_t transit_holds = 256;
+constexpr std::uint32_t first_delivery_hold(std::uint32_t task_capacity) {
+  return 2 * task_capacity;
+}
 constexpr SegmentLayout supervisor_layout(std::uint32_t task_capacity) {
-  return segment_layout(supervisor_party, 2 * task_capacity + transit_holds,
+  return segment_layout(supervisor_party,
+                        first_delivery_hold(task_capacity) + delivery_rows + transit_holds,
                         supervisor_extension(task_capacity).bytes);
 }
 

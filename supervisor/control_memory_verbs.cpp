@@ -68,8 +68,8 @@ struct Wanted {
   }
 };
 
-constexpr std::array<std::string_view, 7> region_states{
-    "held", "in_transit", "orphaned", "payload", "result", "relayed", "own"};
+constexpr std::array<std::string_view, 8> region_states{
+    "held", "in_transit", "orphaned", "payload", "result", "transfer", "relayed", "own"};
 
 }  // namespace
 
@@ -113,7 +113,7 @@ void ControlVerbs::region_list(const json& request, const Reply& reply) const {
       std::find(region_states.begin(), region_states.end(), wanted.state) == region_states.end()) {
     reply->fail(Error{ErrorCode::usage,
                       "unknown state \"" + wanted.state +
-                          "\"; known are held, in_transit, orphaned, payload, result, relayed, own",
+                          "\"; known are held, in_transit, orphaned, payload, result, transfer, relayed, own",
                       0});
     return;
   }

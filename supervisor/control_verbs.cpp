@@ -63,10 +63,13 @@ std::string_view name_of(Counter counter) {
     case Counter::tokens_released: return "tokens_released";
     case Counter::quota_refusals: return "quota_refusals";
     case Counter::quota_soft_limits: return "quota_soft_limits";
+    case Counter::transfers: return "transfers";
+    case Counter::transfers_refused: return "transfers_refused";
+    case Counter::transfers_dropped: return "transfers_dropped";
   }
   return "unknown";
 }
-constexpr Counter last_counter = Counter::quota_soft_limits;
+constexpr Counter last_counter = Counter::transfers_dropped;
 constexpr std::chrono::seconds result_read_time{10};
 
 Error usage(std::string text) { return Error{ErrorCode::usage, std::move(text), 0}; }

@@ -31,6 +31,7 @@ std::string_view name_of(HoldingRole role) {
     case HoldingRole::payload: return "payload";
     case HoldingRole::result: return "result";
     case HoldingRole::relayed: return "relayed";
+    case HoldingRole::transfer: return "transfer";
     case HoldingRole::own: return "own";
   }
   return "unknown";
@@ -103,6 +104,10 @@ std::vector<RegionUse> Holdings::list(std::uint64_t now) const {
     add(Token{load(tasks_.result_hold(slot).token)}, {supervisor_party, HoldingRole::result, id},
         record.finished_ns);
   }
+  const std::uint32_t first_delivery = first_delivery_hold(tasks_.capacity());
+  for (std::uint32_t k = 0; k < delivery_rows; ++k)
+    add(Token{load(c_.segment.holds()[first_delivery + k].token)},
+        {supervisor_party, HoldingRole::transfer, 0});
   const std::uint32_t first_transit = c_.segment.hold_count() - transit_holds;
   for (std::uint32_t k = 0; k < transit_holds; ++k)
     add(Token{load(c_.segment.holds()[first_transit + k].token)},

@@ -41,6 +41,8 @@ std::uint32_t Succession::drain(Peer& peer, std::uint32_t max, bool& blocked) {
     } else if (is_agent(peer.id) &&
                body.kind == static_cast<std::uint16_t>(MessageKind::complete)) {
       done = tasks_.answered(peer, body, in_hand);
+    } else if (body.kind == static_cast<std::uint16_t>(MessageKind::transfer)) {
+      done = deliveries_.taken(peer, body, in_hand);
     } else {
       c_.count(Counter::messages_malformed);
       const Token token{body.token};
@@ -116,7 +118,7 @@ void Succession::consume_as(Peer& peer) {
     const SlotBody body = data.front();
     const Token token{body.token};
     // A dispatch lends its token: no right came with it.
-    if (!token || body.kind != static_cast<std::uint16_t>(MessageKind::result) ||
+    if (!token || !carries_right(static_cast<MessageKind>(body.kind)) ||
         !banks_.outstanding(token)) {
       data.advance();
       continue;

@@ -4,14 +4,16 @@
 // where nobody succeeds it, the supervisor becomes its heir (docs/protocol.md).
 
 #include "shm/recovery.hpp"
+#include "supervisor/deliveries.hpp"
 #include "supervisor/tasks.hpp"
 
 namespace micro_swarm {
 
 class Succession {
  public:
-  Succession(SupervisorContext& context, Banks& banks, Tasks& tasks, Tokens& tokens)
-      : c_(context), banks_(banks), tasks_(tasks), tokens_(tokens) {}
+  Succession(SupervisorContext& context, Banks& banks, Tasks& tasks, Tokens& tokens,
+             Deliveries& deliveries)
+      : c_(context), banks_(banks), tasks_(tasks), tokens_(tokens), deliveries_(deliveries) {}
 
   /// Consumes up to `max` messages of the party's rings to us. Returns how many; `blocked` says
   /// that one has to stay for now (no space for what it causes).
@@ -33,6 +35,7 @@ class Succession {
   Banks& banks_;
   Tasks& tasks_;
   Tokens& tokens_;
+  Deliveries& deliveries_;
 };
 
 }  // namespace micro_swarm

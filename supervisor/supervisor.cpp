@@ -34,8 +34,9 @@ Supervisor::Supervisor(SupervisorBoot boot)
       c_(config_, boot.segment, boot.segment_fd, boot.root_socket, boot.root_pid, boot.epoch),
       banks_(c_),
       tokens_(c_, banks_),
+      deliveries_(c_, banks_, tokens_),
       tasks_(c_, banks_, tokens_),
-      succession_(c_, banks_, tasks_, tokens_),
+      succession_(c_, banks_, tasks_, tokens_, deliveries_),
       parties_(c_, banks_),
       agents_(c_, config_.agents, boot.config.agents.size(), parties_, tasks_, succession_),
       clients_(c_, parties_, tasks_, succession_),
@@ -147,6 +148,7 @@ void Supervisor::adopt() {
   attach_known_parties();
   banks_.adopt([this](std::uint32_t bank) { return boot_.fds.get(fd_key::bank + bank); });
   std::vector<Hold*> carried = succession_.settle_own();
+  deliveries_.adopt();
   tasks_.adopt();
   for (Hold* hold : carried) tokens_.release(*hold);
   agents_.adopt(boot_.fds);
@@ -279,6 +281,7 @@ void Supervisor::poll_io() {
   if (c_.io.stopped()) c_.io.restart();
   if (tokens_.has_pending()) tokens_.retry();
   if (tasks_.has_retry()) tasks_.retry();
+  if (deliveries_.has_waiting()) deliveries_.retry();
   if (durability_) durability_->flush();
 }
 
@@ -294,7 +297,7 @@ void Supervisor::park() {
   const std::uint64_t now = now_ns();
   std::uint64_t until = std::min({next_tick_ns_, agents_.next_due_ns(), tasks_.next_deadline_ns()});
   // What waits for space at a party is looked at again soon: nobody rings when space appears.
-  if (blocked_ || tokens_.has_pending() || tasks_.has_retry())
+  if (blocked_ || tokens_.has_pending() || tasks_.has_retry() || deliveries_.is_urgent(now))
     until = std::min(until, now + ns_per_ms);
   if (until > now) c_.io.run_one_for(std::chrono::nanoseconds(until - now));
   BellProtocol::awake(asleep);
@@ -311,7 +314,8 @@ void Supervisor::tick(std::uint64_t now) {
   tasks_.tick(now);
   if (durability_) durability_->tick();
   health_.tick(now, lag_ns);
-  const bool busy = tasks_.unfinished() != 0 || agents_.has_unsettled() || clients_.has_unsettled();
+  const bool busy = tasks_.unfinished() != 0 || deliveries_.has_waiting() ||
+                    agents_.has_unsettled() || clients_.has_unsettled();
   if (now >= next_load_sample_ns_) {
     health_.sample_load();
     next_load_sample_ns_ = now + busy_tick_ns;

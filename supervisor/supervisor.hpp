@@ -52,6 +52,7 @@ class Supervisor {
   SupervisorContext c_;
   Banks banks_;
   Tokens tokens_;
+  Deliveries deliveries_;
   Tasks tasks_;
   std::optional<Durability> durability_;
   Succession succession_;

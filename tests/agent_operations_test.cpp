@@ -25,18 +25,19 @@ class TestServices final : public TaskServices {
   }
   Result<Allocation> allocate_result(TaskId, std::size_t size_bytes, std::uint64_t) override {
     if (!has_memory) return Error{ErrorCode::refused, "no memory", 0};
-    memory.assign(size_bytes, std::byte{0xee});
+    bytes.assign(size_bytes, std::byte{0xee});
     ++allocated;
-    return Allocation{0, Token{1}, memory};
+    return Allocation{0, Token{1}, bytes};
   }
   void release_result(const Allocation&) noexcept override { --allocated; }
+  AgentMemory& memory() noexcept override { std::abort(); }  // none of these operations asks for it
 
   bool cancelled = false;
   bool has_memory = true;
   std::uint64_t progress = 0;
   std::uint64_t slept_ns = 0;
   std::uint64_t cancel_after_ns = ~std::uint64_t{0};
-  std::vector<std::byte> memory;
+  std::vector<std::byte> bytes;
   int allocated = 0;
 };
 

@@ -31,6 +31,12 @@ void run_by_agent(TaskWorld& world) {
   world.agent_works();
 }
 
+/// As many regions as lie in its ring at a time.
+void fill_ring_of_agent(TaskWorld& world) {
+  for (std::uint64_t tag = 1; tag <= 16; ++tag) world.transfer(tag, agent_party);
+  accepted(world);
+}
+
 std::vector<TaskScenario> task_scenarios() {
   const auto serve = [](Brain& brain) { brain.serve(); };
   return {
@@ -121,6 +127,30 @@ std::vector<TaskScenario> task_scenarios() {
          w.seen.to_fail_once = {1, 2};
          w.submit_batch(1, {{true, known_capability, {}, 1}, {false, known_capability, {1}, 2}});
          run_by_agent(w);
+       },
+       serve},
+      {"hand a region on to an agent", [](TaskWorld& w) { w.transfer(1, agent_party); }, serve},
+      {"give a region back that is for nobody",
+       [](TaskWorld& w) {
+         w.transfer(1, agent_party + 5);
+         w.transfer(2, agent_party);
+       },
+       serve},
+      {"keep a region for who does not read, and tasks go on",
+       [](TaskWorld& w) {
+         fill_ring_of_agent(w);
+         w.transfer(17, agent_party);
+         w.submit(1, false);
+       },
+       serve},
+      {"deliver what waited",
+       [](TaskWorld& w) {
+         fill_ring_of_agent(w);
+         w.transfer(17, agent_party);
+         w.transfer(18, agent_party);
+         accepted(w);
+         w.agent_works();
+         w.client_works();
        },
        serve},
       {"requeue a dead letter, inline payload",

@@ -53,8 +53,10 @@ Brain::Brain(const Config& config, SegmentView segment, int agent_fd, int client
       context_(std::make_unique<SupervisorContext>(config, segment, -1, -1, ::getpid(), 1)),
       banks_(std::make_unique<Banks>(*context_)),
       tokens_(std::make_unique<Tokens>(*context_, *banks_)),
+      deliveries_(std::make_unique<Deliveries>(*context_, *banks_, *tokens_)),
       tasks_(std::make_unique<Tasks>(*context_, *banks_, *tokens_)),
-      succession_(std::make_unique<Succession>(*context_, *banks_, *tasks_, *tokens_)) {
+      succession_(
+          std::make_unique<Succession>(*context_, *banks_, *tasks_, *tokens_, *deliveries_)) {
   Parties parties(*context_, *banks_);
   const auto attach = [&](PartyId p, int fd) {
     const auto adopted = parties.adopt_live(context_->peers[p], value_of(duplicate(fd)));
@@ -69,6 +71,7 @@ void Brain::adopt() {
     return bank == client_bank ? value_of(duplicate(client_bank_fd_)).release() : -1;
   });
   const std::vector<Hold*> carried = succession_->settle_own();
+  deliveries_->adopt();
   tasks_->adopt();
   for (Hold* hold : carried) tokens_->release(*hold);
   agent_up();
@@ -85,6 +88,7 @@ bool Brain::serve() {
   bool blocked = false;
   if (tasks_->has_retry()) tasks_->retry();
   if (tokens_->has_pending()) tokens_->retry();
+  if (deliveries_->has_waiting()) deliveries_->retry();
   tasks_->tick(now_ns());
   const std::uint32_t from_client = succession_->drain(client(), 64, blocked);
   const std::uint32_t from_agent = succession_->drain(agent(), 64, blocked);
@@ -217,6 +221,46 @@ void TaskWorld::submit_batch(std::uint64_t first, const std::vector<BatchTask>& 
   BOOST_REQUIRE(pass(ring, hold, Lane::data, supervisor_party, body));
 }
 
+void TaskWorld::transfer(std::uint64_t tag, PartyId target) {
+  seen.transferred.push_back(tag);
+  const RegionIndex region =
+      region_index(client_bank, static_cast<std::uint32_t>(tag % bank_slots));
+  Hold& hold = client_.view().holds()[tag];
+  Word& word = client_.view().region(region);
+  if (RegionWord{load(word)}.outstanding() == 0)
+    allocate(hold, word, client_party, region, 0);
+  else
+    mint(hold, word, client_party, region);
+  SlotBody body;
+  body.kind = static_cast<std::uint16_t>(MessageKind::transfer);
+  body.region_bytes = payload_bytes;
+  body.inline_data[0] = TransferWord::make(target, TransferRefusal::none).word;
+  body.inline_data[1] = tag;
+  RingWriter ring = writer(client_, client_party, Lane::data);
+  BOOST_REQUIRE(pass(ring, hold, Lane::data, supervisor_party, body));
+}
+
+void TaskWorld::receive_transfer(const Segment& at, PartyId party, RingReader& ring) {
+  const SlotBody body = ring.front();
+  const std::uint64_t tag = body.inline_data[1];
+  const Token token{body.token};
+  ++seen.arrived[tag];
+  const bool is_right = body.region_bytes == payload_bytes && tag > seen.last_arrived[party] &&
+                        (TransferWord{body.inline_data[0]}.refusal() == TransferRefusal::none) ==
+                            (party == agent_party) &&
+                        RegionWord{load(client_.view().region(token.region()))}.names(token);
+  if (!is_right) seen.arrived[tag] += 100;
+  seen.last_arrived[party] = tag;
+  Hold& hold = at.view().holds()[200 + tag];
+  const MessageInHand in_hand =
+      take_in_hand(ring, at.view().header().in_hand, Lane::data, supervisor_party);
+  take_token(hold, token);
+  RingWriter home = writer(at, party, Lane::release);
+  SlotBody release;
+  release.kind = static_cast<std::uint16_t>(MessageKind::release);
+  BOOST_REQUIRE(pass(home, hold, Lane::release, supervisor_party, release, in_hand));
+}
+
 bool TaskWorld::collect(const Segment& owner, PartyId party) {
   RingReader ring = reader(owner, party, Lane::release);
   bool moved = false;
@@ -232,6 +276,10 @@ bool TaskWorld::client_works() {
   RingReader ring = reader(client_, client_party, Lane::data);
   for (; ring.ready(); moved = true) {
     const SlotBody body = ring.front();
+    if (body.kind == static_cast<std::uint16_t>(MessageKind::transfer)) {
+      receive_transfer(client_, client_party, ring);
+      continue;
+    }
     const std::uint64_t number = body.inline_data[0];
     const Token token{body.token};
     if (ResultWord{body.inline_data[1]}.state() == TaskState::free) {
@@ -278,6 +326,10 @@ bool TaskWorld::agent_works() {
   RingReader ring = reader(agent_, agent_party, Lane::data);
   for (; ring.ready(); moved = true) {
     const SlotBody dispatch = ring.front();
+    if (dispatch.kind == static_cast<std::uint16_t>(MessageKind::transfer)) {
+      receive_transfer(agent_, agent_party, ring);
+      continue;
+    }
     const Token lent{dispatch.token};
     std::uint64_t number = dispatch.inline_data[2];
     if (lent) number = number != 0 ? number / payload_offset(1) : number_of(lent);
@@ -398,6 +450,12 @@ std::string TaskWorld::check() const {
       return which + " was executed " + std::to_string(count(seen.executions)) +
              " times although no agent died";
   }
+  for (const std::uint64_t tag : seen.transferred) {
+    const auto arrived = seen.arrived.find(tag);
+    if (arrived == seen.arrived.end()) return "a region that was handed over is lost";
+    if (arrived->second != 1)
+      return "region " + std::to_string(tag) + " arrived twice, out of order, or as another";
+  }
   for (const auto& [segment, bank] : {std::pair{&client_, client_bank}, {&agent_, agent_bank}})
     for (std::uint32_t slot = 0; slot < bank_slots; ++slot)
       if (RegionWord{load(segment->view().region(region_index(bank, slot)))}.outstanding() != 0)
@@ -473,6 +531,7 @@ SharedMemory TaskWorld::memory() const {
   watch(s.task_options(), task_capacity);
   watch(s.task_dependencies(), task_capacity);
   watch(s.tables().banks, 2);
+  watch(s.tables().deliveries, delivery_rows);
   return memory;
 }
 

@@ -44,6 +44,7 @@ class Brain {
   std::unique_ptr<SupervisorContext> context_;
   std::unique_ptr<Banks> banks_;
   std::unique_ptr<Tokens> tokens_;
+  std::unique_ptr<Deliveries> deliveries_;
   std::unique_ptr<Tasks> tasks_;
   std::unique_ptr<Succession> succession_;
 };
@@ -70,6 +71,8 @@ class TaskWorld {
     std::uint16_t retries = 0;
   };
   void submit_batch(std::uint64_t first, const std::vector<BatchTask>& tasks);
+  /// Hands the region `tag` (or one more right to it) to `target`.
+  void transfer(std::uint64_t tag, PartyId target);
   /// Reads results and releases their tokens; collects tokens that come home.
   bool client_works();
 
@@ -93,6 +96,8 @@ class TaskWorld {
  private:
   RingWriter writer(const Segment& from, PartyId party, Lane lane) const;
   RingReader reader(const Segment& to, PartyId party, Lane lane) const;
+  /// The next message of its ring is a transfer: notes it and sends the right home.
+  void receive_transfer(const Segment& at, PartyId party, RingReader& ring);
   void release_to_supervisor(const Segment& from, PartyId party, Token token);
   bool collect(const Segment& owner, PartyId party);
   std::string check() const;
@@ -114,6 +119,9 @@ class TaskWorld {
     std::map<std::uint64_t, int> executions;  ///< by the number in the payload
     std::map<std::uint64_t, int> wrong;       ///< results that are not the payload's answer
     std::vector<std::uint64_t> submitted;
+    std::vector<std::uint64_t> transferred;         ///< tags
+    std::map<std::uint64_t, int> arrived;           ///< by tag, back to the sender included
+    std::map<PartyId, std::uint64_t> last_arrived;  ///< tags arrive in order
     std::vector<std::uint64_t> to_be_refused;
     std::vector<std::uint64_t> to_fail;         ///< the agent says so
     std::vector<std::uint64_t> to_fail_once;    ///< the agent says so of the first attempt

@@ -1,0 +1,106 @@
+#include "agentproc/agent_memory.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+#include "common/clock.hpp"
+
+namespace micro_swarm {
+
+namespace {
+constexpr std::uint64_t look_again_ns = 20 * ns_per_ms;
+Error ended() { return Error{ErrorCode::not_running, "this agent's runtime has ended", 0}; }
+}  // namespace
+
+template <class Attempt>
+Result<void> AgentMemory::until_done(std::uint32_t timeout_ms, Attempt&& attempt) {
+  if (link_ == nullptr) return ended();
+  for (std::uint64_t deadline_ns = 0;;) {
+    Result<bool> done = attempt();
+    if (!done) return done.error();
+    if (*done) return {};
+    const std::uint64_t now = now_ns();
+    if (deadline_ns == 0) deadline_ns = now + timeout_ms * ns_per_ms;
+    if (loop_->is_task_cancelled()) return Error{ErrorCode::cancelled, "cancelled", 0};
+    if (now >= deadline_ns) return Error{ErrorCode::timed_out, "timed out", 0};
+    loop_->nap(std::min(look_again_ns, deadline_ns - now));
+    loop_->look_around();
+  }
+}
+
+Result<Region> AgentMemory::allocate(std::size_t size_bytes, std::uint32_t timeout_ms) {
+  if (size_bytes == 0) return Error{ErrorCode::usage, "a region has at least 1 byte", 0};
+  std::optional<Allocation> allocation;
+  auto done = until_done(timeout_ms, [&]() -> Result<bool> {
+    auto tried = link_->banks().try_allocate(size_bytes, now_ns());
+    if (!tried) return tried.error();
+    allocation = *tried;
+    return allocation.has_value();
+  });
+  if (!done && done.error().code == ErrorCode::timed_out) {
+    const std::string& why = link_->banks().refusal();
+    return Error{ErrorCode::timed_out,
+                 "no memory for " + std::to_string(size_bytes) +
+                     " bytes: " + (why.empty() ? "the supervisor granted none" : why),
+                 0};
+  }
+  if (!done) return done.error();
+  return memory_.make_region(shared_from_this(), *allocation);
+}
+
+Result<Region> AgentMemory::write(std::span<const std::byte> bytes, std::uint32_t timeout_ms) {
+  auto region = allocate(bytes.size(), timeout_ms);
+  if (!region) return region.error();
+  std::memcpy(region->bytes().data(), bytes.data(), bytes.size());
+  memory_.count_copy(bytes.size());
+  return region;
+}
+
+Result<void> AgentMemory::transfer(Region&& region, PartyId target, std::uint64_t tag,
+                                   std::uint32_t timeout_ms) {
+  return until_done(timeout_ms, [&] { return memory_.try_transfer(*this, region, target, tag); });
+}
+
+Result<void> AgentMemory::transfer(ReceivedRegion&& region, PartyId target, std::uint64_t tag,
+                                   std::uint32_t timeout_ms) {
+  return until_done(timeout_ms, [&] { return memory_.try_transfer(*this, region, target, tag); });
+}
+
+Result<void> AgentMemory::share(Region& region, std::span<const PartyId> targets, std::uint64_t tag,
+                                std::uint32_t timeout_ms) {
+  for (const PartyId target : targets) {
+    auto done =
+        until_done(timeout_ms, [&] { return memory_.try_share(*this, region, target, tag); });
+    if (!done) return done.error();
+  }
+  return {};
+}
+
+std::optional<ReceivedRegion> AgentMemory::receive(std::uint32_t timeout_ms) {
+  if (link_ == nullptr) return std::nullopt;
+  if (!memory_.has_received()) loop_->look_around();
+  static_cast<void>(until_done(
+      timeout_ms, [&]() -> Result<bool> { return memory_.has_received() || timeout_ms == 0; }));
+  return memory_.next(shared_from_this());
+}
+
+void AgentMemory::release_hold(std::uint32_t hold) noexcept {
+  if (link_ == nullptr) return;
+  link_->release(hold);
+  link_->ring_supervisor();
+}
+
+Result<std::span<const std::byte>> AgentMemory::view(Token token, std::size_t size_bytes,
+                                                     std::uint32_t timeout_ms) {
+  std::span<const std::byte> found;
+  auto done = until_done(timeout_ms, [&]() -> Result<bool> {
+    auto bytes = link_->memory_of(token, size_bytes);
+    if (!bytes) return bytes.error();
+    if (*bytes) found = **bytes;
+    return bytes->has_value();
+  });
+  if (!done) return done.error();
+  return found;
+}
+
+}  // namespace micro_swarm

@@ -1,0 +1,72 @@
+#pragma once
+
+// An agent's regions: memory of its own to fill and to hand to other parties, and what they hand to
+// it. Used from inside handlers, on the work thread. Regions may be kept from task to task; what an
+// agent keeps when it dies goes back.
+
+#include <memory>
+#include <optional>
+#include <span>
+
+#include "ipc/party_memory.hpp"
+
+namespace micro_swarm {
+
+/// What an agent's memory needs from the thread that runs it. Implemented by WorkThread.
+class WorkLoop {
+ public:
+  virtual ~WorkLoop() = default;
+  /// Deals with everything but tasks: banks, releases, regions that arrive.
+  virtual void look_around() = 0;
+  /// Sleeps up to `timeout_ns`, less when something happens.
+  virtual void nap(std::uint64_t timeout_ns) = 0;
+  /// The task in hand was cancelled: whoever waits gives up.
+  virtual bool is_task_cancelled() const noexcept = 0;
+};
+
+class AgentMemory final : public RegionKeeper, public std::enable_shared_from_this<AgentMemory> {
+ public:
+  AgentMemory(PartyLink& link, WorkLoop& loop) noexcept
+      : link_(&link), loop_(&loop), memory_(link) {}
+
+  /// Memory of this agent's own. Waits up to `timeout_ms` for it, less when the task is cancelled.
+  /// Errors: usage (0 bytes), too_large (more than the pool can give), timed_out (says why none
+  /// came), cancelled.
+  Result<Region> allocate(std::size_t size_bytes, std::uint32_t timeout_ms = 30'000);
+  /// A region of its own with these bytes: what others wrote cannot be written to. Counted.
+  Result<Region> write(std::span<const std::byte> bytes, std::uint32_t timeout_ms = 30'000);
+  /// As Client::transfer. Errors: usage, not_found, not_running, cancelled, timed_out.
+  Result<void> transfer(Region&& region, PartyId target, std::uint64_t tag = 0,
+                        std::uint32_t timeout_ms = 30'000);
+  Result<void> transfer(ReceivedRegion&& region, PartyId target, std::uint64_t tag = 0,
+                        std::uint32_t timeout_ms = 30'000);
+  /// As Client::share.
+  Result<void> share(Region& region, std::span<const PartyId> targets, std::uint64_t tag = 0,
+                     std::uint32_t timeout_ms = 30'000);
+  /// The next region that somebody handed to this agent, or that came back; waits up to
+  /// `timeout_ms` (0 = only looks), less when the task is cancelled. At most PartyMemory::inbox_max
+  /// wait here; further ones go back to their senders.
+  std::optional<ReceivedRegion> receive(std::uint32_t timeout_ms = 0);
+  PartyMemoryStats stats() const noexcept { return memory_.stats(); }
+
+  // RegionKeeper:
+  void release_hold(std::uint32_t hold) noexcept override;
+  Result<std::span<const std::byte>> view(Token token, std::size_t size_bytes,
+                                          std::uint32_t timeout_ms) override;
+
+  // For the thread that runs it:
+  PartyMemory& party() noexcept { return memory_; }
+  /// The runtime ends; regions that outlive it are the supervisor's to settle.
+  void detach() noexcept { link_ = nullptr; }
+
+ private:
+  /// `attempt() -> Result<bool>`, again until it is true.
+  template <class Attempt>
+  Result<void> until_done(std::uint32_t timeout_ms, Attempt&& attempt);
+
+  PartyLink* link_;
+  WorkLoop* loop_;
+  PartyMemory memory_;
+};
+
+}  // namespace micro_swarm
