@@ -51,10 +51,11 @@ struct AgentSpec {
 
 /// One [[category]] table: tasks may name it; what they share and may use together.
 struct CategorySpec {
-  std::string name;               ///< unique; [a-z0-9_-]{1,32}
-  std::uint32_t weight = 1;       ///< share against other flows of its class
-  std::uint32_t running_max = 0;  ///< in flight at once; 0 = no limit
-  std::uint32_t queued_max = 0;   ///< accepted and not running; 0 = no limit
+  std::string name;                ///< unique; [a-z0-9_-]{1,32}
+  std::uint32_t weight = 1;        ///< share against other flows of its class
+  std::uint32_t running_max = 0;   ///< in flight at once; 0 = no limit
+  std::uint32_t queued_max = 0;    ///< accepted and not running; 0 = no limit
+  std::uint64_t memory_quota = 0;  ///< bytes of payloads of its unfinished tasks; 0 = no limit
 };
 
 struct SwarmConfig {
@@ -64,6 +65,9 @@ struct SwarmConfig {
   std::string state_dir;     ///< absolute; empty: nothing is kept over a stop of the swarm
 };
 
+inline constexpr std::uint64_t pool_size_min = std::uint64_t{1} << 20;
+inline constexpr std::uint64_t pool_size_max = std::uint64_t{64} << 30;
+
 struct MemoryConfig {
   std::uint64_t pool_size = 28ull << 20;    ///< bytes; a multiple of region_size
   std::uint64_t region_size = 64ull << 10;  ///< bytes; a power of two
@@ -72,8 +76,8 @@ struct MemoryConfig {
   std::uint32_t supervisor_reserve = 2;     ///< pool regions parties never get
 
   /// What of the reserve is kept: at most an eighth of the pool. In pool regions.
-  std::uint64_t reserved_regions() const {
-    return std::min<std::uint64_t>(supervisor_reserve, pool_size / region_size / 8);
+  std::uint64_t reserved_of(std::uint64_t pool_regions) const {
+    return std::min<std::uint64_t>(supervisor_reserve, pool_regions / 8);
   }
 };
 

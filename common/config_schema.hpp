@@ -90,7 +90,7 @@ void visit_settings(AConfig& c, Visitor&& v) {
   v("swarm", "agents", c.swarm.agents, Range{0, agents_max});
   v("swarm", "state_dir", c.swarm.state_dir, Text{});
 
-  v("memory", "pool_size", c.memory.pool_size, SizeRange{mib, 64 * kib * mib, false});
+  v("memory", "pool_size", c.memory.pool_size, SizeRange{pool_size_min, pool_size_max, false});
   v("memory", "region_size", c.memory.region_size, SizeRange{4 * kib, 16 * mib, true});
   v("memory", "agent_quota", c.memory.agent_quota, memory_quota_range);
   v("memory", "client_quota", c.memory.client_quota, memory_quota_range);
@@ -147,6 +147,7 @@ void visit_category(ACategory& c, Visitor&& v) {
   v("weight", c.weight, Range{1, 1'000});
   v("running_max", c.running_max, Range{0, 1'000'000});
   v("queued_max", c.queued_max, Range{0, 1'000'000});
+  v("memory_quota", c.memory_quota, memory_quota_range);
 }
 
 /// The value a word stands for, and "star, mesh, ring or hierarchical".

@@ -34,12 +34,14 @@ const BankOwner::Bank* BankOwner::find(std::uint32_t number) const {
 
 Result<std::optional<Allocation>> BankOwner::try_allocate(std::size_t size_bytes,
                                                           std::uint64_t now) {
-  const std::uint64_t pool_bytes = load(tables_->pool_regions) * pool_region_bytes_;
+  const std::uint64_t pool_regions = load(tables_->pool_regions);
+  const std::uint64_t pool_bytes = pool_regions * pool_region_bytes_;
   if (size_bytes > pool_bytes)
     return Error{ErrorCode::too_large,
                  std::to_string(size_bytes) + " bytes are more than the whole pool (" +
                      std::to_string(pool_bytes) + " bytes): raise memory.pool_size",
                  0};
+  if (impossible_in_regions_ != pool_regions) impossible_bytes_ = ~std::uint64_t{0};
   if (size_bytes >= impossible_bytes_) return Error{ErrorCode::too_large, refusal_, 0};
   std::optional<Allocation> allocation;
   if (holds_->in_use() == holds_->capacity())
@@ -289,7 +291,10 @@ void BankOwner::refused(const PartyMessage& message, std::uint64_t now) {
   }
   const bool was_large = asked.size_class == large_class;
   const bool is_final = message.b == 1 && (asked.size_class != pool_class || asked.slots == 1);
-  if (is_final) impossible_bytes_ = was_large ? asked.region_bytes - page_up(1) + 1 : 0;
+  if (is_final) {
+    impossible_bytes_ = was_large ? asked.region_bytes - page_up(1) + 1 : 0;
+    impossible_in_regions_ = load(tables_->pool_regions);
+  }
   refusal_ = message.text;
   if (is_final) return;
   if (asked.size_class == pool_class && asked.slots > 1) {  // ask for less, at once

@@ -171,8 +171,9 @@ class BankOwner {
   std::uint64_t backoff_ns_ = 0;
   std::uint64_t short_until_ns_ = 0;
   std::string refusal_;
-  /// Requests of so many bytes and more were refused for good.
+  /// Requests of so many bytes and more were refused for good, in a pool of so many regions.
   std::uint64_t impossible_bytes_ = ~std::uint64_t{0};
+  std::uint64_t impossible_in_regions_ = 0;
 };
 
 }  // namespace micro_swarm

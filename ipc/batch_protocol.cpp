@@ -46,6 +46,7 @@ std::string_view name_of(SubmitRefusal reason) {
     case SubmitRefusal::too_large: return "too_large";
     case SubmitRefusal::key_conflict: return "key_conflict";
     case SubmitRefusal::journal_stuck: return "journal_stuck";
+    case SubmitRefusal::category_memory: return "category_memory";
   }
   return "unknown";
 }
@@ -78,6 +79,10 @@ std::string_view text_of(SubmitRefusal reason) {
     case SubmitRefusal::too_large: return "it asks for more than the swarm ever has";
     case SubmitRefusal::key_conflict:
       return "its idempotency key was used for another request: use a new key";
+    case SubmitRefusal::category_memory:
+      return "the payloads of this category's unfinished tasks take as much of the pool as they "
+             "may "
+             "(its memory_quota)";
     case SubmitRefusal::journal_stuck:
       return "the journal cannot be written now (`microswarm status` says why)";
   }

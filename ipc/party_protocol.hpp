@@ -153,8 +153,9 @@ enum class SubmitRefusal : std::uint8_t {
   too_large,        ///< it asks for more than the swarm, or one agent, ever has
   key_conflict,     ///< its idempotency key is that of another request
   journal_stuck,    ///< the journal cannot be written now, or does not keep up
+  category_memory,  ///< payloads of its category take as much of the pool as they may
 };
-inline constexpr SubmitRefusal last_submit_refusal = SubmitRefusal::journal_stuck;
+inline constexpr SubmitRefusal last_submit_refusal = SubmitRefusal::category_memory;
 std::string_view name_of(SubmitRefusal reason);
 /// One sentence for whoever submitted.
 std::string_view text_of(SubmitRefusal reason);

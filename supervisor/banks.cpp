@@ -71,7 +71,7 @@ std::uint64_t Banks::reserve_for_agents(PartyId asking) const {
 }
 
 std::uint64_t Banks::kept_for_supervisor() const {
-  const std::uint64_t reserve = c_.config.memory.reserved_regions();
+  const std::uint64_t reserve = c_.reserved_regions();
   return reserve - std::min(reserve, own_regions_);
 }
 
@@ -126,14 +126,13 @@ void Banks::requested(Peer& peer, const PartyMessage& message) {
     c_.send(peer, answer);
   };
   // The budget counts whole pool regions, each bank rounded up.
-  const MemoryConfig& memory = c_.config.memory;
-  const std::uint64_t shared = memory.pool_size - memory.reserved_regions() * pool_region;
+  const std::uint64_t pool_bytes = c_.pool_bytes();
+  const std::uint64_t shared = pool_bytes - c_.reserved_regions() * pool_region;
   if (!is_bank_shape(pool_region, slots, region) || region > shared / slots) {
     answer.b = 1;  // never: asking again will not help
     return refuse("a bank of " + std::to_string(slots) + " x " + std::to_string(region) +
-                  " bytes is not possible in a pool of " + std::to_string(memory.pool_size) +
-                  " bytes, of which the supervisor keeps " +
-                  std::to_string(memory.pool_size - shared));
+                  " bytes is not possible in a pool of " + std::to_string(pool_bytes) +
+                  " bytes, of which the supervisor keeps " + std::to_string(pool_bytes - shared));
   }
   BankRow* rows = c_.tables().banks;
   for (std::uint32_t bank = 0; bank < rows_used_; ++bank) {  // the same request, repeated
@@ -149,7 +148,7 @@ void Banks::requested(Peer& peer, const PartyMessage& message) {
     }
   }
   const std::uint64_t wanted = pool_regions_of(pool_region, slots, region);
-  const std::uint64_t budget = c_.config.memory.pool_size / pool_region;
+  const std::uint64_t budget = c_.pool_regions();
   const std::uint64_t quota = quota_bytes(peer.id);
   const std::uint64_t quota_after = (leased_by_[peer.id] + wanted) * pool_region;
   if (quota != 0 && quota_after > (message.d == 1 ? quota / 5 * 4 : quota)) {
@@ -179,10 +178,7 @@ void Banks::requested(Peer& peer, const PartyMessage& message) {
   }
   if (leased_regions_ + wanted + kept + reserve_for_agents(peer.id) > budget) {
     if (!refused_since_return_)  // once per shortage: whoever holds idle memory gives it back
-      for (Peer& other : c_.peers)
-        if (other.linked && !other.dead && other.id != peer.id)
-          c_.send(other,
-                  PartyMessage{PartyMessageKind::trim, other.id, c_.row(other.id).incarnation});
+      ask_to_trim(peer.id);
     refused_since_return_ = true;
     return refuse("pool full: " + std::to_string(leased_regions_) + " of " +
                   std::to_string(budget) + " regions are leased, " + std::to_string(kept) +
@@ -203,6 +199,28 @@ void Banks::requested(Peer& peer, const PartyMessage& message) {
   grant(bank, row);
 }
 
+std::uint32_t Banks::ask_to_trim(PartyId but) {
+  std::uint32_t asked = 0;
+  for (Peer& other : c_.peers) {
+    if (!other.linked || other.dead || other.id == but) continue;
+    c_.send(other, PartyMessage{PartyMessageKind::trim, other.id, c_.row(other.id).incarnation});
+    ++asked;
+  }
+  return asked;
+}
+
+void Banks::set_pool_regions(std::uint64_t regions) {
+  store(c_.tables().pool_regions, regions);
+  if (leased_regions_ > regions) ask_to_trim();
+}
+
+void Banks::tick(std::uint64_t now) {
+  return_some_idle();
+  if (over_budget_regions() == 0 || now < next_trim_ns_) return;
+  next_trim_ns_ = now + ns_per_s / 2;
+  ask_to_trim();
+}
+
 /// In order the first time round: who looks for a party's banks stops at the first row that was
 /// never used (serial 0).
 std::uint32_t Banks::find_free_row() const {
@@ -215,7 +233,7 @@ std::uint32_t Banks::find_free_row() const {
 
 Result<Token> Banks::hold_bytes(std::span<const std::byte> bytes, Hold& hold) {
   const std::uint64_t pool_region = c_.config.memory.region_size;
-  const std::uint64_t budget = c_.config.memory.pool_size / pool_region;
+  const std::uint64_t budget = c_.pool_regions();
   BankRow made{};
   made.slots = 1;
   // Below a pool region a size that a slab may have too; nothing is written behind the data, so it
@@ -462,18 +480,29 @@ std::vector<Banks::ClassUse> Banks::use_by_class() const {
 }
 
 void Banks::return_idle() {
-  for (std::uint32_t bank = 0; bank < rows_used_; ++bank) {
-    const BankWord word = word_of(c_.tables().banks[bank]);
-    if (word.state() == BankState::free) continue;
-    const PartyId owner = word.owner();
-    const bool life_over =
-        word.state() == BankState::heired ||
-        (c_.roster(owner).state() == RosterState::live &&
-         c_.roster(owner).incarnation() != word.incarnation() && c_.peers[owner].linked);
-    if (!life_over) continue;
-    if (word.state() == BankState::reserved || outstanding_in(bank) == 0) free_row(bank);
+  for (std::uint32_t bank = 0; bank < rows_used_; ++bank) return_if_idle(bank);
+  refused_since_return_ = false;
+}
+
+void Banks::return_some_idle() {
+  const std::uint32_t looks = std::min(rows_used_, rows_at_a_look);
+  for (std::uint32_t i = 0; i < looks; ++i) {
+    next_look_ = next_look_ < rows_used_ ? next_look_ : 0;
+    return_if_idle(next_look_++);
   }
   refused_since_return_ = false;
+}
+
+void Banks::return_if_idle(std::uint32_t bank) {
+  const BankWord word = word_of(c_.tables().banks[bank]);
+  if (word.state() == BankState::free) return;
+  const PartyId owner = word.owner();
+  const bool life_over =
+      word.state() == BankState::heired ||
+      (c_.roster(owner).state() == RosterState::live &&
+       c_.roster(owner).incarnation() != word.incarnation() && c_.peers[owner].linked);
+  if (!life_over) return;
+  if (word.state() == BankState::reserved || outstanding_in(bank) == 0) free_row(bank);
 }
 
 void Banks::free_row(std::uint32_t bank) {

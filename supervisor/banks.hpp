@@ -83,6 +83,20 @@ class Banks {
   std::vector<RegionIndex> regions_of(PartyId party) const;
   /// Returns every bank whose owner's life is over and that has no token out.
   void return_idle();
+  /// Asks everybody, but one, for what lies idle there; how many were asked. They return it a
+  /// little later.
+  std::uint32_t ask_to_trim(PartyId but = no_party);
+
+  /// The pool's budget from now on, in pool regions; survives this supervisor. Nothing that is
+  /// leased is taken away: where that is more, nobody gets a bank until enough came back.
+  void set_pool_regions(std::uint64_t regions);
+  /// Ten times a second: returns some of what return_idle() would, and, while more is leased than
+  /// the budget has, asks for what lies idle.
+  void tick(std::uint64_t now);
+  /// So much more is leased than the budget has, since it shrank.
+  std::uint64_t over_budget_regions() const {
+    return leased_regions_ - std::min(leased_regions_, c_.pool_regions());
+  }
 
   std::uint64_t leased() const { return leased_regions_; }
   /// What the party has leased, also where it does not use it and where others still read what it
@@ -123,14 +137,19 @@ class Banks {
   std::vector<ClassUse> use_by_class() const;
   /// Where the region's word lies now; null while its owner has no segment.
   const Word* region_word(std::uint32_t bank, std::uint32_t slot) const;
-  /// Somebody was refused for want of room since the last return_idle().
-  bool wanted() const { return refused_since_return_; }
+  /// Somebody was refused for want of room since the last return_idle(), or there is less room
+  /// than what is leased.
+  bool wanted() const { return refused_since_return_ || over_budget_regions() != 0; }
 
  private:
   bool is_shown_to(PartyId party, std::uint32_t bank) const {
     return bank < readers_.size() && readers_[bank].test(party);
   }
   std::uint64_t outstanding_in(std::uint32_t bank) const;
+  static constexpr std::uint32_t rows_at_a_look = 512;
+  /// As return_idle(), of the next few rows, all of them in turn.
+  void return_some_idle();
+  void return_if_idle(std::uint32_t bank);
   void free_row(std::uint32_t bank);
   std::uint32_t find_free_row() const;
   std::uint64_t reserve_for_agents(PartyId asking) const;
@@ -148,6 +167,8 @@ class Banks {
   std::vector<std::uint64_t> leased_by_ = std::vector<std::uint64_t>(parties_max);
   std::uint64_t own_regions_ = 0;  // made by hold_bytes
   std::uint32_t next_row_ = 0;
+  std::uint32_t next_look_ = 0;
+  std::uint64_t next_trim_ns_ = 0;
   std::function<bool()> give_up_result_;
   std::uint32_t rows_used_ = 0;  // high-water mark: rows behind it were never used
   bool refused_since_return_ = false;

@@ -43,6 +43,11 @@ struct SupervisorContext {
   bool draining = false;
 
   SupervisorTables& tables() const { return segment.tables(); }
+  /// The pool's budget as it is now: it may change while the swarm runs.
+  std::uint64_t pool_regions() const { return load(tables().pool_regions); }
+  std::uint64_t pool_bytes() const { return pool_regions() * config.memory.region_size; }
+  /// What of it parties never get.
+  std::uint64_t reserved_regions() const { return config.memory.reserved_of(pool_regions()); }
   PartyRow& row(PartyId p) const { return tables().parties[p]; }
   RosterWord roster(PartyId p) const { return RosterWord{load(row(p).roster)}; }
   void count(Counter counter, std::uint64_t by = 1) const {

@@ -111,10 +111,11 @@ void ControlVerbs::region_list(const json& request, const Reply& reply) const {
   }
   if (!wanted.state.empty() &&
       std::find(region_states.begin(), region_states.end(), wanted.state) == region_states.end()) {
-    reply->fail(Error{ErrorCode::usage,
-                      "unknown state \"" + wanted.state +
-                          "\"; known are held, in_transit, orphaned, payload, result, transfer, relayed, own",
-                      0});
+    reply->fail(Error{
+        ErrorCode::usage,
+        "unknown state \"" + wanted.state +
+            "\"; known are held, in_transit, orphaned, payload, result, transfer, relayed, own",
+        0});
     return;
   }
   json banks = json::array();
@@ -131,13 +132,12 @@ void ControlVerbs::region_list(const json& request, const Reply& reply) const {
   json regions = json::array();
   for (const RegionUse& use : uses)
     if (wanted.matches(use, now)) regions.push_back(to_json(use, now));
-  reply->finish(
-      {{"pool_regions", parts_.c.config.memory.pool_size / parts_.c.config.memory.region_size},
-       {"leased_regions", parts_.banks.leased()},
-       {"regions_in_use", uses.size()},
-       {"classes", memory_classes()},
-       {"banks", std::move(banks)},
-       {"regions", std::move(regions)}});
+  reply->finish({{"pool_regions", parts_.c.pool_regions()},
+                 {"leased_regions", parts_.banks.leased()},
+                 {"regions_in_use", uses.size()},
+                 {"classes", memory_classes()},
+                 {"banks", std::move(banks)},
+                 {"regions", std::move(regions)}});
 }
 
 /// What the pool's bytes are: what is free by the count of leases, the rest by the table of banks
@@ -162,8 +162,10 @@ void ControlVerbs::memory_show(const Reply& reply) const {
     idle_bytes += (row.slots - used_slots[bank]) * row.region_bytes;
   });
   const std::uint64_t leased_bytes = parts_.banks.leased() * pool_region_bytes;
-  json pool = {{"pool_bytes", c.config.memory.pool_size},
-               {"free_bytes", c.config.memory.pool_size - leased_bytes},
+  const std::uint64_t pool_bytes = c.pool_bytes();
+  json pool = {{"pool_bytes", pool_bytes},
+               {"free_bytes", pool_bytes - std::min(pool_bytes, leased_bytes)},
+               {"over_budget_bytes", parts_.banks.over_budget_regions() * pool_region_bytes},
                {"held_bytes", held_bytes},
                {"in_transit_bytes", transit_bytes},
                {"leased_idle_bytes", idle_bytes},
@@ -181,9 +183,73 @@ void ControlVerbs::memory_show(const Reply& reply) const {
   for (PartyId p = 0; p < agents_max; ++p)
     if (!c.peers[p].dead && c.row(p).phase != stored(PartyPhase::none))
       add(c.row(p).pid, "agent " + std::to_string(p));
-  reply->finish({{"pool", std::move(pool)},
-                 {"planned_bytes", needs_of(c.config).memory_bytes},
-                 {"processes", std::move(processes)}});
+  reply->finish(
+      {{"pool", std::move(pool)},
+       {"planned_bytes", needs_of(c.config).memory_bytes - c.config.memory.pool_size + pool_bytes},
+       {"processes", std::move(processes)}});
+}
+
+/// Categories with a quota, or with payloads in the pool.
+json ControlVerbs::memory_categories() const {
+  json categories = json::array();
+  const CategoryMemory& memory = parts_.tasks.category_memory();
+  const auto& specs = parts_.c.config.categories;
+  for (std::size_t i = 0; i < specs.size(); ++i) {
+    const auto category = static_cast<CategoryId>(i + 1);
+    if (memory.quota(category) == 0 && memory.used(category) == 0) continue;
+    categories.push_back({{"category", specs[i].name},
+                          {"payload_bytes", memory.used(category)},
+                          {"quota_bytes", memory.quota(category)},
+                          {"is_over_soft_limit", memory.is_over_soft_limit(category)}});
+  }
+  return categories;
+}
+
+void ControlVerbs::memory_set(const json& request, const Reply& reply) {
+  const auto refuse = [&reply](ErrorCode code, const std::string& why) {
+    reply->fail(Error{code, why, 0});
+  };
+  const std::uint64_t region = parts_.c.config.memory.region_size;
+  const std::uint64_t before = parts_.c.pool_bytes();
+  if (!request.contains("pool_bytes") || !request.at("pool_bytes").is_number_unsigned())
+    return refuse(ErrorCode::usage, "pool_bytes: a number of bytes is missing");
+  const std::uint64_t wanted = request.at("pool_bytes").get<std::uint64_t>();
+  if (wanted % region != 0 || wanted < pool_size_min || wanted > pool_size_max)
+    return refuse(ErrorCode::usage, "pool_bytes: " + std::to_string(wanted) +
+                                        " is not allowed; a multiple of " + std::to_string(region) +
+                                        " (memory.region_size) from " +
+                                        std::to_string(pool_size_min) + " to " +
+                                        std::to_string(pool_size_max) + " is");
+  if (wanted > before) {
+    const AvailableMemory available = available_memory();
+    if (wanted - before > available.bytes)
+      return refuse(ErrorCode::refused, "the pool would need " + std::to_string(wanted - before) +
+                                            " bytes more, and " + available.limited_by +
+                                            " leaves " + std::to_string(available.bytes));
+  }
+  parts_.banks.set_pool_regions(wanted / region);
+  parts_.tasks.pool_changed();
+  parts_.c.events.add("pool_changed", {{"pool_bytes", wanted}, {"before_bytes", before}});
+  reply->finish({{"pool_bytes", wanted},
+                 {"before_bytes", before},
+                 {"over_budget_bytes", parts_.banks.over_budget_regions() * region}});
+}
+
+/// All that the loop collects by the way, at once; what others have to give back comes later.
+void ControlVerbs::memory_gc(const Reply& reply) {
+  const SupervisorContext& c = parts_.c;
+  const std::uint64_t leased_before = parts_.banks.leased();
+  const std::uint64_t returned_before = c.counter(Counter::banks_returned);
+  const std::uint64_t expired_before = c.counter(Counter::results_expired);
+  parts_.tasks.expire_results_now();
+  parts_.banks.return_idle();
+  const std::uint32_t asked = parts_.banks.ask_to_trim();
+  const std::uint64_t leased = parts_.banks.leased();
+  reply->finish({{"banks_returned", c.counter(Counter::banks_returned) - returned_before},
+                 {"results_expired", c.counter(Counter::results_expired) - expired_before},
+                 {"freed_bytes",
+                  (leased_before - std::min(leased, leased_before)) * c.config.memory.region_size},
+                 {"parties_asked", asked}});
 }
 
 }  // namespace micro_swarm

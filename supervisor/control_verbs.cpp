@@ -109,6 +109,10 @@ void ControlVerbs::handle(const json& request, const Reply& reply) {
     region_list(request, reply);
   } else if (verb == "memory.show") {
     memory_show(reply);
+  } else if (verb == "memory.set") {
+    memory_set(request, reply);
+  } else if (verb == "memory.gc") {
+    memory_gc(reply);
   } else if (verb == "events") {
     events(request, reply);
   } else if (verb == "stop") {
@@ -121,7 +125,7 @@ void ControlVerbs::handle(const json& request, const Reply& reply) {
                       "\"; known are status, agent.list, agent.show, "
                       "agent.register, task.list, task.show, task.find, task.wait, task.result, "
                       "task.cancel, task.explain, task.requeue, scheduler.set, region.list, "
-                      "memory.show, events, stop, attach"));
+                      "memory.show, memory.set, memory.gc, events, stop, attach"));
   }
 }
 
@@ -167,13 +171,14 @@ json ControlVerbs::status() const {
       {"scheduler",
        {{"strategy", micro_swarm::name_of(parts_.tasks.scheduler().settings().strategy)}}},
       {"memory",
-       {{"pool_bytes", c.config.memory.pool_size},
+       {{"pool_bytes", c.pool_bytes()},
         {"region_bytes", region},
-        {"pool_regions", c.config.memory.pool_size / region},
+        {"pool_regions", c.pool_regions()},
         {"leased_regions", parts_.banks.leased()},
-        {"supervisor_reserve_regions", c.config.memory.reserved_regions()},
+        {"supervisor_reserve_regions", c.reserved_regions()},
         {"classes", memory_classes()},
         {"owners", memory_owners()},
+        {"categories", memory_categories()},
         {"tokens_out", parts_.banks.tokens_out()},
         {"segment_bytes", c.segment.layout().size_bytes}}},
       {"spin_us", load(tables.spin_ns) / 1000},

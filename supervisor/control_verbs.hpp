@@ -50,8 +50,11 @@ class ControlVerbs {
   void scheduler_set(const nlohmann::json& request, const Reply& reply);
   void region_list(const nlohmann::json& request, const Reply& reply) const;
   void memory_show(const Reply& reply) const;
+  void memory_set(const nlohmann::json& request, const Reply& reply);
+  void memory_gc(const Reply& reply);
   nlohmann::json memory_classes() const;
   nlohmann::json memory_owners() const;
+  nlohmann::json memory_categories() const;
   void events(const nlohmann::json& request, const Reply& reply);
   void attach(const Reply& reply);
   /// The task a request names, or an error has been sent.

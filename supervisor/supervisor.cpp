@@ -106,6 +106,7 @@ void Supervisor::open_journal() {
 }
 
 void Supervisor::start() {
+  tasks_.pool_changed();
   tasks_.adopt();  // an empty table
   agents_.start();
 }
@@ -149,6 +150,7 @@ void Supervisor::adopt() {
   banks_.adopt([this](std::uint32_t bank) { return boot_.fds.get(fd_key::bank + bank); });
   std::vector<Hold*> carried = succession_.settle_own();
   deliveries_.adopt();
+  tasks_.pool_changed();  // it may be another than the configuration's
   tasks_.adopt();
   for (Hold* hold : carried) tokens_.release(*hold);
   agents_.adopt(boot_.fds);
@@ -323,7 +325,7 @@ void Supervisor::tick(std::uint64_t now) {
     if (banks_.wanted())
       for (int i = 0; i < results_evicted_at_once && tasks_.evict_one_result(); ++i) {
       }
-    banks_.return_idle();
+    banks_.tick(now);
     holdings_.look(now);
   }
   if (drain_ != Drain::no) drain_tick(now);

@@ -36,6 +36,31 @@ std::optional<CategoryId> Tasks::category_of(std::string_view name) const {
   return static_cast<CategoryId>(found - categories.begin() + 1);
 }
 
+void Tasks::charge_category(std::uint32_t slot, const scheduling::TaskSpec& spec) {
+  if (spec.category == 0) return;
+  if (!category_memory_.charge(slot, spec.category, records_[slot].request.payload_bytes)) return;
+  c_.count(Counter::quota_soft_limits);
+  c_.events.add("memory_soft_limit", {{"category", c_.config.categories[spec.category - 1u].name},
+                                      {"payload_bytes", category_memory_.used(spec.category)},
+                                      {"quota_bytes", category_memory_.quota(spec.category)}});
+}
+
+Tasks::Room Tasks::category_room() const {
+  std::vector<std::uint64_t> coming(c_.config.categories.size() + 1);
+  for (std::size_t i = 0; i < batch_entries_.size(); ++i) {
+    const CategoryId category = batch_specs_[i].category;
+    coming[category] += batch_entries_[i].data.payload_bytes;
+    if (category_memory_.has_room(category, coming[category])) continue;
+    c_.count(Counter::quota_refusals);
+    Refused refused{ErrorCode::refused, SubmitRefusal::category_memory, submit_retry_hint_ms,
+                    static_cast<std::uint32_t>(i)};
+    // Asking again will not help.
+    if (coming[category] > category_memory_.quota(category)) refused.code = ErrorCode::too_large;
+    return {Room::Kind::refused, refused};
+  }
+  return {};
+}
+
 /// All or nothing: what is asked for is more than the queue and the quotas ever have.
 bool Tasks::fits_when_empty(std::span<const scheduling::TaskSpec> specs) const {
   const scheduling::Settings& settings = scheduler_.settings();

@@ -166,6 +166,7 @@ Tasks::Room Tasks::take_batch_slots(const Peer& client) {
     spec.resources = {std::max<std::uint32_t>(entry.data.cpu_slots, 1), entry.data.resource_regions,
                       entry.data.resource_bytes};
   }
+  if (const Room room = category_room(); room.kind != Room::Kind::found) return room;
   // What the batch depends on and is over must not be what makes room for it.
   const auto for_each_dependency = [this](auto&& visit) {
     for (const auto& named_by_one : batch_named_)

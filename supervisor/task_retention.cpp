@@ -115,4 +115,12 @@ void Tasks::expire_results(std::uint64_t now) {
   unfetched_.insert(unfetched_.end(), later.begin(), later.end());
 }
 
+void Tasks::expire_results_now() {
+  const std::uint64_t now = now_ns();
+  for (std::size_t before = unfetched_.size() + 1; unfetched_.size() < before;) {
+    before = unfetched_.size();
+    expire_results(now);
+  }
+}
+
 }  // namespace micro_swarm

@@ -74,6 +74,7 @@ void Tasks::tell_scheduler(std::uint32_t slot) {
     if (durability_ != nullptr) durability_->repeats(slot);
     return;
   }
+  charge_category(slot, spec);
   // Also for a task that waits no longer: what it reads must stay until it is over.
   if (const auto dependencies = dependencies_of(slot); !dependencies.empty()) {
     schedule(scheduling::TaskWaiting{id, spec, dependencies, options_[slot].on_dependency_failure});
@@ -97,6 +98,11 @@ void Tasks::make_ready(std::uint32_t slot, std::uint64_t now) {
 }
 
 void Tasks::set_strategy(Strategy strategy) { schedule(scheduling::StrategyChanged{strategy}); }
+
+void Tasks::pool_changed() {
+  schedule(scheduling::PoolChanged{static_cast<std::uint32_t>(load(c_.tables().pool_regions)),
+                                   c_.pool_bytes()});
+}
 
 void Tasks::agent_up(Peer& agent, const CapabilitySet& capabilities) {
   // What it already runs (adopted, or it rested) counts against its credit.

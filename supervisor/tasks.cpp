@@ -57,7 +57,8 @@ Tasks::Tasks(SupervisorContext& context, Banks& banks, Tokens& tokens)
       dependencies_(context.segment.task_dependencies()),
       capacity_(context.segment.header().task_capacity),
       scheduler_(capacity_, settings_of(context.config), random_number),
-      statistics_(now_ns()) {
+      statistics_(now_ns()),
+      category_memory_(context.config.categories, capacity_) {
   free_.reserve(capacity_);
   is_in_over_.resize(capacity_);
   keeps_payload_.resize(capacity_);
@@ -280,6 +281,7 @@ void Tasks::ended(std::uint32_t slot, TaskState before) {
   TaskRecord& record = records_[slot];
   const TaskState end = word_of(record).state();
   set_state_counts(before, end);
+  category_memory_.discharge(slot);
   c_.count(counter_of(end));
   accept_to_end_.record(record.finished_ns - record.request.accepted_ns);
   if (end == TaskState::dead_letter)

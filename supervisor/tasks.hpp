@@ -12,6 +12,7 @@
 
 #include "ipc/batch_protocol.hpp"
 #include "ipc/task_names.hpp"
+#include "supervisor/category_memory.hpp"
 #include "supervisor/durability.hpp"
 #include "supervisor/latency_histogram.hpp"
 #include "supervisor/scheduling/scheduler.hpp"
@@ -123,14 +124,19 @@ class Tasks {
   const LatencyHistogram& dispatch_round_trip() const { return round_trip_; }
   const LatencyHistogram& accept_to_end() const { return accept_to_end_; }
   const TaskStatistics& statistics() const { return statistics_; }
+  const CategoryMemory& category_memory() const { return category_memory_; }
   /// Tasks that have ended since the swarm started.
   std::uint64_t ended_count() const;
   const scheduling::Scheduler& scheduler() const { return scheduler_; }
   /// From the next choice on.
   void set_strategy(Strategy strategy);
+  /// The pool's budget is another than it was: what tasks may ask for is measured by it.
+  void pool_changed();
   const std::vector<std::uint32_t>& running_on(PartyId agent) const { return running_[agent]; }
   /// Frees results that nobody has fetched, oldest first, because the pool needs room.
   bool evict_one_result();
+  /// All that have lain for tasks.result_ttl_ms, not only the next few.
+  void expire_results_now();
   void cancel_everything();
 
   struct Refused {
@@ -160,6 +166,9 @@ class Tasks {
   /// Nothing = the configuration has no such category.
   std::optional<CategoryId> category_of(std::string_view name) const;
   Room take_batch_slots(const Peer& client);
+  /// The batch's payloads are within the quotas of their categories.
+  Room category_room() const;
+  void charge_category(std::uint32_t slot, const scheduling::TaskSpec& spec);
   /// The journal takes so much more now.
   Room journal_room(std::uint64_t payload_bytes) const;
   /// Whose the keys of the batch are, into batch_keys_.
@@ -300,6 +309,7 @@ class Tasks {
   LatencyHistogram round_trip_;
   LatencyHistogram accept_to_end_;
   TaskStatistics statistics_;
+  CategoryMemory category_memory_;
 };
 
 /// When a submission that found the queue full may find room.

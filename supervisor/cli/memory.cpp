@@ -1,3 +1,6 @@
+#include <memory>
+
+#include "common/size_text.hpp"
 #include "supervisor/cli/cli.hpp"
 #include "supervisor/cli/process_memory.hpp"
 #include "supervisor/cli/render.hpp"
@@ -44,11 +47,42 @@ Result<int> show(const Cli& shared) {
 }  // namespace
 
 void add_memory(CLI::App& app, Cli& shared) {
-  auto* memory = app.add_subcommand("memory", "What the swarm takes")->require_subcommand(1);
+  auto* memory =
+      app.add_subcommand("memory", "What the swarm takes, and its budget")->require_subcommand(1);
   auto* shown = memory->add_subcommand(
       "show", "The pool's bytes by what they are, and every process with its page tables");
   add_swarm_options(*shown, shared);
   shown->callback([&shared] { shared.command = [&shared] { return show(shared); }; });
+
+  auto* set = memory->add_subcommand(
+      "set",
+      "Change the pool's budget; what is leased beyond it comes back as it is let go. A new "
+      "supervisor keeps it, the next start of the swarm has what is configured");
+  const auto size = std::make_shared<std::string>();
+  set->add_option("--pool-size", *size, "like 64MiB; a multiple of memory.region_size")->required();
+  add_swarm_options(*set, shared);
+  set->callback([&shared, size] {
+    shared.command = [&shared, size]() -> Result<int> {
+      const auto bytes = parse_size(*size);
+      if (!bytes)
+        return Error{ErrorCode::usage,
+                     "--pool-size: \"" + *size + "\" is no size; give bytes, or like 64MiB", 0};
+      return ask_and_print(shared, {{"verb", "memory.set"}, {"pool_bytes", *bytes}},
+                           {"pool_bytes", "before_bytes", "over_budget_bytes"});
+    };
+  });
+
+  auto* gc = memory->add_subcommand(
+      "gc",
+      "Collect now what is collected by the way: banks of the dead, results past their time, "
+      "and what lies idle with agents and clients");
+  add_swarm_options(*gc, shared);
+  gc->callback([&shared] {
+    shared.command = [&shared] {
+      return ask_and_print(shared, {{"verb", "memory.gc"}},
+                           {"banks_returned", "results_expired", "freed_bytes", "parties_asked"});
+    };
+  });
 }
 
 }  // namespace micro_swarm::cli

@@ -216,6 +216,11 @@ void Scheduler::on(const AgentDown& e) {
 
 void Scheduler::on(const StrategyChanged& e) { settings_.strategy = e.strategy; }
 
+void Scheduler::on(const PoolChanged& e) {
+  settings_.regions = e.regions;
+  settings_.bytes = e.bytes;
+}
+
 void Scheduler::on(const Tick&) { pump(); }
 
 void Scheduler::run_timers() {

@@ -81,6 +81,7 @@ class Scheduler {
   void on(const AgentUp& e);
   void on(const AgentDown& e);
   void on(const StrategyChanged& e);
+  void on(const PoolChanged& e);
   void on(const Tick& e);
 
   Node* find(TaskId task);

@@ -147,6 +147,11 @@ struct AgentUp {
 struct AgentDown {
   PartyId agent = no_party;
 };
+/// What all tasks together may reserve is another from now on. What they have reserved stays.
+struct PoolChanged {
+  std::uint32_t regions;
+  std::uint64_t bytes;
+};
 struct StrategyChanged {
   Strategy strategy{};
 };
@@ -154,7 +159,7 @@ struct StrategyChanged {
 struct Tick {};
 
 using Event = std::variant<TaskWaiting, TaskDelayed, TaskReady, TaskAdopted, AttemptFailed,
-                           TaskEnded, AgentUp, AgentDown, StrategyChanged, Tick>;
+                           TaskEnded, AgentUp, AgentDown, StrategyChanged, PoolChanged, Tick>;
 
 // ---- actions ----
 
