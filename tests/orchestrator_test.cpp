@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <array>
 #include <boost/test/unit_test.hpp>
 #include <fstream>
 #include <map>
@@ -77,6 +78,58 @@ template <class Value>
 ErrorCode code_of(const Result<Value>& result) {
   BOOST_REQUIRE(!result.has_value());
   return result.error().code;
+}
+
+BOOST_AUTO_TEST_CASE(memory_is_written_by_one_and_handed_on) {
+  const Place place;
+  auto swarm = must(place.builder().build());
+  BOOST_TEST((code_of(swarm.memory().allocate(10)) == ErrorCode::usage));
+  must(swarm.bootstrap_default_agents(1));
+  must(swarm.initialize());
+  MemoryManager memory = swarm.memory();
+  const auto text = [](std::string_view of) { return std::as_bytes(std::span(of)); };
+  const auto read = [&](const auto& region, std::size_t offset, std::size_t bytes) {
+    std::string copy(bytes, ' ');
+    must(memory.read(region, offset, std::as_writable_bytes(std::span(copy))));
+    return copy;
+  };
+
+  Region region = must(memory.allocate(11));
+  must(memory.write(region, 0, text("hello world")));
+  must(memory.write(region, 6, text("there")));
+  BOOST_TEST(read(region, 0, 11) == "hello there");
+  BOOST_TEST((code_of(memory.write(region, 7, text("world"))) == ErrorCode::too_large));
+  std::array<std::byte, 2> two{};
+  BOOST_TEST((code_of(memory.read(region, 10, two)) == ErrorCode::too_large));
+  BOOST_TEST((code_of(memory.allocate(0)) == ErrorCode::usage));
+  BOOST_TEST((code_of(memory.transfer(std::move(region), 300)) == ErrorCode::not_found));
+  BOOST_TEST(read(region, 0, 11) == "hello there");
+
+  // There is no agent 200: what is given to it comes back, and is the same.
+  must(memory.transfer(std::move(region), 200, 5));
+  BOOST_TEST((code_of(memory.write(region, 0, two)) == ErrorCode::usage));
+  auto back = must(memory.receive(patience_ms));
+  BOOST_REQUIRE(back.has_value());
+  BOOST_TEST((back->refusal() == TransferRefusal::gone));
+  BOOST_TEST(back->tag() == 5u);
+  BOOST_TEST(read(*back, 6, 5) == "there");
+  Region next = must(memory.write(*back, 6, text("again")));
+  BOOST_TEST(read(next, 0, 11) == "hello again");
+  BOOST_TEST(read(*back, 0, 11) == "hello there");
+  must(memory.free(*back));
+  BOOST_TEST((code_of(memory.free(*back)) == ErrorCode::usage));
+  BOOST_TEST(must(memory.own_stats()).copies == 1u);
+
+  must(memory.give(0, text("for agent 0")));
+  must(memory.share(next, std::vector<PartyId>{0}));
+  BOOST_TEST((code_of(memory.write(next, 0, two)) == ErrorCode::usage));
+  BOOST_TEST(wait_for([&] { return must(memory.stats()).tokens_out == 3; }));
+  must(memory.free(next));
+  must(memory.set_pool_bytes(8 << 20));
+  BOOST_TEST(must(memory.stats()).pool_bytes == 8u << 20);
+  BOOST_TEST((code_of(memory.set_pool_bytes(1)) == ErrorCode::usage));
+  BOOST_TEST(must(memory.garbage_collect()).parties_asked == 2u);
+  must(swarm.shutdown());
 }
 
 BOOST_AUTO_TEST_CASE(a_swarm_from_start_to_end) {

@@ -47,7 +47,7 @@ TaskRequest request_of(Task& task) {
 
 }  // namespace
 
-class SwarmOrchestrator::Impl {
+class SwarmOrchestrator::Impl final : public MemoryBackend {
  public:
   explicit Impl(SwarmPlan plan) : plan_(std::move(plan)) {}
 
@@ -182,7 +182,12 @@ class SwarmOrchestrator::Impl {
 
   // ---- what it does ----
 
-  Result<json> ask(const json& request, std::uint32_t timeout_ms) {
+  Result<Client*> client() override {
+    if (!client_) return not_initialized();
+    return &*client_;
+  }
+
+  Result<json> ask(const json& request, std::uint32_t timeout_ms) override {
     if (!control_) return not_initialized();
     json whole = json::object();
     ControlRequestOptions options{.timeout_ms = timeout_ms};
@@ -196,6 +201,26 @@ class SwarmOrchestrator::Impl {
         options);
     if (!done) return why(done.error());
     return Result<json>(boost::system::in_place_value, std::move(whole));
+  }
+
+  /// "The swarm is gone" made into why it is: what it last said by its channel, or its exit code.
+  Error why(Error error) override {
+    if (end_) return *end_;
+    if (error.code != ErrorCode::not_running) {
+      // The control client hears the last words itself; only they are final.
+      if (swarm_ && control_ && error.code != ErrorCode::timed_out && swarm_->wait(0)) end_ = error;
+      return error;
+    }
+    if (!swarm_) return error;
+    const auto code = swarm_->wait(exit_code_patience_ms);
+    if (auto open = open_control_connection(swarm_->channel());
+        !open && open.error().code != ErrorCode::not_running)
+      error = open.error();
+    else if (code)
+      error.message = "swarm " + plan_.config.swarm.name + " has ended with exit code " +
+                      std::to_string(*code) + "; its log says why";
+    end_ = error;
+    return error;
   }
 
  private:
@@ -247,26 +272,6 @@ class SwarmOrchestrator::Impl {
     open_.erase(number);
     ended_.emplace(number, std::move(**next));
     return true;
-  }
-
-  /// "The swarm is gone" made into why it is: what it last said by its channel, or its exit code.
-  Error why(Error error) {
-    if (end_) return *end_;
-    if (error.code != ErrorCode::not_running) {
-      // The control client hears the last words itself; only they are final.
-      if (swarm_ && control_ && error.code != ErrorCode::timed_out && swarm_->wait(0)) end_ = error;
-      return error;
-    }
-    if (!swarm_) return error;
-    const auto code = swarm_->wait(exit_code_patience_ms);
-    if (auto open = open_control_connection(swarm_->channel());
-        !open && open.error().code != ErrorCode::not_running)
-      error = open.error();
-    else if (code)
-      error.message = "swarm " + plan_.config.swarm.name + " has ended with exit code " +
-                      std::to_string(*code) + "; its log says why";
-    end_ = error;
-    return error;
   }
 
   SwarmPlan plan_;
@@ -323,6 +328,8 @@ Result<std::optional<TaskResult>> SwarmOrchestrator::wait_task_result(Submission
   return impl_->result(id, timeout_ms);
 }
 std::size_t SwarmOrchestrator::tasks_in_flight() const noexcept { return impl_->in_flight(); }
+
+MemoryManager SwarmOrchestrator::memory() noexcept { return MemoryManager(*impl_); }
 
 Result<SwarmMetrics> SwarmOrchestrator::metrics() {
   auto status = impl_->ask({{"verb", "status"}}, ask_timeout_ms);

@@ -26,6 +26,7 @@
 #include "common/ids.hpp"
 #include "common/result.hpp"
 #include "ipc/client.hpp"
+#include "supervisor/orchestrator/memory_manager.hpp"
 #include "supervisor/orchestrator/statistics.hpp"
 #include "supervisor/orchestrator/swarm_plan.hpp"
 #include "supervisor/orchestrator/task_builder.hpp"
@@ -80,6 +81,12 @@ class SwarmOrchestrator {
   Result<std::optional<TaskResult>> wait_task_result(SubmissionId id, std::uint32_t timeout_ms);
   /// Submissions that have not ended.
   std::size_t tasks_in_flight() const noexcept;
+
+  // ---- memory ----
+
+  /// The pool: regions of this program's own, to agents and from them. Before initialize() and
+  /// after shutdown() its calls say so.
+  MemoryManager memory() noexcept;
 
   // ---- what it does ----
   // Each asks the supervisor; errors as process_cycle(), timed_out.
