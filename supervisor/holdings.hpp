@@ -16,11 +16,11 @@ namespace micro_swarm {
 
 /// What a right to read is held for.
 enum class HoldingRole : std::uint8_t {
-  payload,  ///< the supervisor's, until the task is over (a dead letter's: until it is forgotten)
-  result,   ///< the supervisor's, until the result is told or fetched
-  relayed,  ///< the supervisor's, on its way home
+  payload,   ///< the supervisor's, until the task is over (a dead letter's: until it is forgotten)
+  result,    ///< the supervisor's, until the result is told or fetched
+  relayed,   ///< the supervisor's, on its way home
   transfer,  ///< the supervisor's, on its way to the party it is for
-  own,      ///< a party's own hold: what it writes, has received, or has inherited
+  own,       ///< a party's own hold: what it writes, has received, or has inherited
 };
 std::string_view name_of(HoldingRole role);
 
