@@ -335,6 +335,7 @@ void WorkThread::publish(const SlotBody& body, std::optional<Allocation> allocat
     housekeeping();
   }
   if (allocation) {
+    link_.banks().leaving(allocation->hold);
     pass(ring, link_.holds()[allocation->hold], Lane::data, supervisor_party, body);
     link_.banks().passed(allocation->hold);
   } else {

@@ -112,6 +112,12 @@ struct SettingReader {
     value = *bytes;
   }
 
+  void read(bool& value, schema::Switch) const {
+    const auto* boolean = node.as_boolean();
+    if (boolean == nullptr) return problems.wrong_type(node, key, "true or false");
+    value = boolean->get();
+  }
+
   template <class Enum>
   void read(Enum& value, schema::Choice) const {
     const auto words = schema::words_of<Enum>();

@@ -30,6 +30,9 @@ inline constexpr SizeRange memory_quota_range{0, std::uint64_t{64} << 30, false}
 /// One word of the value's enum.
 struct Choice {};
 
+/// true or false.
+struct Switch {};
+
 /// is_valid_name().
 struct Name {};
 
@@ -95,6 +98,7 @@ void visit_settings(AConfig& c, Visitor&& v) {
   v("memory", "agent_quota", c.memory.agent_quota, memory_quota_range);
   v("memory", "client_quota", c.memory.client_quota, memory_quota_range);
   v("memory", "supervisor_reserve", c.memory.supervisor_reserve, Range{0, 1'024});
+  v("memory", "guard", c.memory.guard, Switch{});
 
   v("tasks", "queue_size", c.tasks.queue_size, Range{16, 1'000'000});
   v("tasks", "attempts_max", c.tasks.attempts_max, Range{1, 255});

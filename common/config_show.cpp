@@ -53,6 +53,7 @@ struct TomlValue {
   std::string operator()(std::uint64_t value, schema::SizeRange) const {
     return toml_string(exact_size_text(value));
   }
+  std::string operator()(bool value, schema::Switch) const { return value ? "true" : "false"; }
   template <class Enum>
   std::string operator()(const Enum& value, schema::Choice) const {
     return toml_string(name_of(value));

@@ -5,6 +5,7 @@
 #include <cassert>
 
 #include "common/clock.hpp"
+#include "ipc/guard.hpp"
 #include "ipc/transfer.hpp"
 
 namespace micro_swarm {
@@ -25,7 +26,10 @@ BankOwner::BankOwner(const SegmentView& own, const SupervisorTables& tables, Hol
       party_(own.header().party),
       pool_region_bytes_(load(tables.region_bytes)) {
   for (unsigned k = 0; k < size_classes; ++k) classes_[k].next_slots = slab_slots(k);
+  if (load(tables.memory_guard) != 0) guard_ = std::make_unique<Guard>(own_);
 }
+
+BankOwner::~BankOwner() = default;
 
 const BankOwner::Bank* BankOwner::find(std::uint32_t number) const {
   if (number >= places_.size() || places_[number] == 0) return nullptr;
@@ -41,17 +45,18 @@ Result<std::optional<Allocation>> BankOwner::try_allocate(std::size_t size_bytes
                  std::to_string(size_bytes) + " bytes are more than the whole pool (" +
                      std::to_string(pool_bytes) + " bytes): raise memory.pool_size",
                  0};
+  const std::size_t room_bytes = guard_ == nullptr ? size_bytes : Guard::needed_bytes(size_bytes);
   if (impossible_in_regions_ != pool_regions) impossible_bytes_ = ~std::uint64_t{0};
-  if (size_bytes >= impossible_bytes_) return Error{ErrorCode::too_large, refusal_, 0};
+  if (room_bytes >= impossible_bytes_) return Error{ErrorCode::too_large, refusal_, 0};
   std::optional<Allocation> allocation;
   if (holds_->in_use() == holds_->capacity())
     return Error{ErrorCode::refused,
                  "all " + std::to_string(holds_->capacity()) +
                      " regions this process may hold at a time are in use: release some first",
                  0};
-  const unsigned size_class = class_for(pool_region_bytes_, size_bytes);
+  const unsigned size_class = class_for(pool_region_bytes_, room_bytes);
   if (size_class == large_class) {
-    allocation = from_large_bank(size_bytes);
+    allocation = from_large_bank(size_bytes, room_bytes);
   } else {
     allocation = from_class(size_class, size_bytes);
     if (allocation)
@@ -60,7 +65,7 @@ Result<std::optional<Allocation>> BankOwner::try_allocate(std::size_t size_bytes
       for (unsigned k = size_class + 1; k < size_classes && !allocation; ++k)
         allocation = from_class(k, size_bytes);
   }
-  if (!allocation) ask(size_bytes, now);
+  if (!allocation) ask(room_bytes, now);
   return allocation;
 }
 
@@ -72,6 +77,7 @@ std::optional<Allocation> BankOwner::allocate_in(Bank& bank, std::size_t size_by
   // The bits are this process's own bookkeeping: that one names a region with a token out would be
   // a bug that hands the same bytes to two writers' readers.
   assert(slot < bank.slots && RegionWord{load(own_.region(region))}.outstanding() == 0);
+  if (guard_ != nullptr) guard_->allocated(region, size_bytes);
   Allocation allocation;
   allocation.hold = *hold;
   allocation.token = allocate((*holds_)[*hold], own_.region(region), party_, region,
@@ -100,21 +106,23 @@ std::optional<Allocation> BankOwner::from_class(unsigned size_class, std::size_t
   return allocate_in(*bank, size_bytes);
 }
 
-std::optional<Allocation> BankOwner::from_large_bank(std::size_t size_bytes) {
+std::optional<Allocation> BankOwner::from_large_bank(std::size_t size_bytes,
+                                                     std::size_t room_bytes) {
   Bank* best = nullptr;
   for (Bank& bank : banks_) {
-    if (bank.size_class != large_class || bank.free == 0 || bank.region_bytes < size_bytes)
+    if (bank.size_class != large_class || bank.free == 0 || bank.region_bytes < room_bytes)
       continue;
     if (best == nullptr || bank.region_bytes < best->region_bytes) best = &bank;
   }
   // One that is many times too large would be missing elsewhere in the pool.
-  if (best == nullptr || best->region_bytes > 4 * page_up(size_bytes)) return std::nullopt;
+  if (best == nullptr || best->region_bytes > 4 * page_up(room_bytes)) return std::nullopt;
   return allocate_in(*best, size_bytes);
 }
 
 void BankOwner::release(std::uint32_t hold) {
   const Token token{load((*holds_)[hold].token)};
   assert(token.owner() == party_);
+  if (guard_ != nullptr && is_own(token.region())) guard_->check(token.region());
   release_own((*holds_)[hold], own_.region(token.region()));
   holds_->put_back(hold);
   came_home(token.region());
@@ -150,6 +158,7 @@ void BankOwner::came_home(RegionIndex region) {
   }
   const std::uint64_t bit = std::uint64_t{1} << slot_of(region);
   if ((bank->free & bit) != 0 || (bank->all() & bit) == 0) return;  // a repeated release
+  if (guard_ != nullptr) guard_->freed(region);
   bank->free |= bit;
   if (bank->is_empty()) {
     ++idle_;
@@ -165,7 +174,13 @@ std::span<std::byte> BankOwner::whole_region(std::uint32_t hold) {
   const Token token{load((*holds_)[hold].token)};
   Bank* bank = find(bank_of(token.region()));
   if (bank == nullptr) return {};
-  return {bank->memory.data() + slot_of(token.region()) * bank->region_bytes, bank->region_bytes};
+  return {bank->memory.data() + slot_of(token.region()) * bank->region_bytes,
+          guard_ == nullptr ? bank->region_bytes : guard_->asked_bytes(token.region())};
+}
+
+void BankOwner::guard_leaving(std::uint32_t hold) const {
+  const Token token{load((*holds_)[hold].token)};
+  if (token.owner() == party_ && is_own(token.region())) guard_->leaving(token.region());
 }
 
 std::span<const std::byte> BankOwner::memory_of(Token token, std::size_t size_bytes) const {
@@ -243,6 +258,7 @@ void BankOwner::granted(const PartyMessage& message) {
     return;
   }
   if (!request_ || request_->number != message.a) return;
+  if (guard_ != nullptr && message.d % page_up(1) != 0) return;  // was not asked for
   request_.reset();
   // Kept where it says why so many bytes are refused for good.
   if (impossible_bytes_ == ~std::uint64_t{0}) refusal_.clear();
@@ -273,6 +289,7 @@ void BankOwner::granted(const PartyMessage& message) {
   }
   bank.fd = std::move(*fd);
   bank.memory = std::move(*memory);
+  if (guard_ != nullptr) guard_->add(number, {bank.memory.data(), size_bytes}, bank.region_bytes);
   if (bank.size_class != large_class) ++classes_[bank.size_class].making;
   ++making_;
   if (places_.size() <= number) places_.resize(number + 1);
@@ -394,6 +411,7 @@ void BankOwner::remove(Bank& bank) {
     regions.free -= bank.slots;
     if (bank.size_class == pool_class) regions.next_slots = std::max(1u, regions.next_slots / 2);
   }
+  if (guard_ != nullptr) guard_->remove(bank.number);
   --idle_;
   places_[bank.number] = 0;
   if (&bank != &banks_.back()) {

@@ -20,6 +20,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <span>
 #include <vector>
@@ -32,6 +33,8 @@
 #include "shm/supervisor_data.hpp"
 
 namespace micro_swarm {
+
+class Guard;
 
 /// A region just allocated: the caller's to fill and then to pass or release.
 struct Allocation {
@@ -46,15 +49,20 @@ class BankOwner {
  public:
   using Send = std::function<Result<void>(const PartyMessage&, std::span<const int>)>;
 
-  /// `own` is the party's segment, `tables` the supervisor's; both outlive this object.
+  /// `own` is the party's segment, `tables` the supervisor's; both outlive this object. In guard
+  /// mode (the tables say) its banks are protected, see ipc/guard.hpp.
   BankOwner(const SegmentView& own, const SupervisorTables& tables, HoldSet& holds, Send send);
+  ~BankOwner();
+  BankOwner(const BankOwner&) = delete;
+  BankOwner& operator=(const BankOwner&) = delete;
 
   /// A region of at least `size_bytes`. nullopt: none is free; a bank has been asked for, or will
   /// be by a later call (after a refusal it waits, 5 to 200 ms): try again after the next message
   /// or release. Errors: too_large (more than the pool can ever give), refused (no hold is free).
   Result<std::optional<Allocation>> try_allocate(std::size_t size_bytes, std::uint64_t now);
 
-  /// All memory of the own region whose token the hold carries, also behind what was asked for.
+  /// All memory of the own region whose token the hold carries, also behind what was asked for
+  /// (but in guard mode, where that is the redzone).
   std::span<std::byte> whole_region(std::uint32_t hold);
 
   /// Gives up an allocation that was not passed on.
@@ -64,6 +72,11 @@ class BankOwner {
   /// One more token of the own region whose token the hold carries, in a hold of its own. Errors:
   /// refused (all 32 of the region are out; no hold is free).
   Result<std::uint32_t> share(std::uint32_t hold);
+  /// The hold's token, of an own region, is about to leave with a message: nobody here writes the
+  /// region any more. Before pass(), with room in the ring; costs nothing but in guard mode.
+  void leaving(std::uint32_t hold) {
+    if (guard_ != nullptr) guard_leaving(hold);
+  }
   /// The token left with a message: the hold is empty, the region is out until it comes home.
   void passed(std::uint32_t hold) { holds_->put_back(hold); }
 
@@ -139,7 +152,8 @@ class BankOwner {
   }
   std::optional<Allocation> allocate_in(Bank& bank, std::size_t size_bytes);
   std::optional<Allocation> from_class(unsigned size_class, std::size_t size_bytes);
-  std::optional<Allocation> from_large_bank(std::size_t size_bytes);
+  std::optional<Allocation> from_large_bank(std::size_t size_bytes, std::size_t room_bytes);
+  void guard_leaving(std::uint32_t hold) const;
   void ask(std::size_t size_bytes, std::uint64_t now);
   void ask_ahead(unsigned size_class, std::uint64_t now);
   void send_request(Request request);
@@ -174,6 +188,7 @@ class BankOwner {
   /// Requests of so many bytes and more were refused for good, in a pool of so many regions.
   std::uint64_t impossible_bytes_ = ~std::uint64_t{0};
   std::uint64_t impossible_in_regions_ = 0;
+  std::unique_ptr<Guard> guard_;  ///< null: off
 };
 
 }  // namespace micro_swarm

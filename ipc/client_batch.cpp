@@ -212,6 +212,7 @@ void ClientCore::send_batch(Region& region, std::uint64_t header_at, std::uint64
   body.inline_data[1] = count;
   body.inline_data[2] = header_at;
   for (std::uint32_t i = 0; i < count; ++i) numbers_.submitted();
+  link_->banks().leaving(region.hold_);
   pass(link_->data_out(), link_->holds()[region.hold_], Lane::data, supervisor_party, body);
   link_->banks().passed(region.hold_);
   region.forget();  // its token is the supervisor's now

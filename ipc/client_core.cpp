@@ -227,6 +227,7 @@ void ClientCore::send(TaskRequest& request, std::uint16_t capability) {
     return;
   }
   body.region_bytes = static_cast<std::uint32_t>(request.region.bytes_.size());
+  link_->banks().leaving(request.region.hold_);
   pass(link_->data_out(), link_->holds()[request.region.hold_], Lane::data, supervisor_party, body);
   link_->banks().passed(request.region.hold_);
   request.region.forget();  // its token is the supervisor's now

@@ -34,6 +34,7 @@ void PartyMemory::send(std::uint32_t hold, std::uint64_t size_bytes, TransferWor
   body.inline_data[0] = word.word;
   body.inline_data[1] = tag;
   const bool is_own = Token{load(link_.holds()[hold].token)}.owner() == link_.party();
+  if (is_own) link_.banks().leaving(hold);
   pass(link_.data_out(), link_.holds()[hold], Lane::data, supervisor_party, body);
   if (is_own)
     link_.banks().passed(hold);

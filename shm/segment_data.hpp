@@ -66,6 +66,14 @@ enum class FlightCode : std::uint64_t {
   cancel_seen,
   drain_seen,
   parked,
+  // Guard mode, the last events of a life: which rule was broken (subject: the region), then where
+  // (guard_address, guard_instruction), or how many bytes had been asked for.
+  guard_write_after_hand_over,
+  guard_touch_after_release,
+  guard_write_past_end,
+  guard_address,
+  guard_instruction,
+  guard_bytes_asked,
 };
 struct FlightEvent {
   std::uint64_t time_ns;

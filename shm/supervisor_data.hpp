@@ -159,6 +159,7 @@ struct SupervisorTables {
   Word region_bytes;  ///< the pool's region size
   Word pool_regions;  ///< the pool's budget
   Word leased_regions;
+  Word memory_guard;  ///< 1 = parties protect what they do not hold (memory.guard)
   Word root_pid;
   Word supervisor_pid;
   Word started_ns;  ///< CLOCK_MONOTONIC of the swarm's start

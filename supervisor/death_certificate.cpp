@@ -3,6 +3,7 @@
 #include <sys/wait.h>
 
 #include <algorithm>
+#include <cstdio>
 #include <cstring>
 
 #include "common/clock.hpp"
@@ -24,6 +25,12 @@ std::string_view name_of(FlightCode code) {
     case FlightCode::cancel_seen: return "cancel_seen";
     case FlightCode::drain_seen: return "drain_seen";
     case FlightCode::parked: return "parked";
+    case FlightCode::guard_write_after_hand_over: return "guard_write_after_hand_over";
+    case FlightCode::guard_touch_after_release: return "guard_touch_after_release";
+    case FlightCode::guard_write_past_end: return "guard_write_past_end";
+    case FlightCode::guard_address: return "guard_address";
+    case FlightCode::guard_instruction: return "guard_instruction";
+    case FlightCode::guard_bytes_asked: return "guard_bytes_asked";
   }
   return "unknown";
 }
@@ -42,6 +49,44 @@ nlohmann::json last_flight_events(const SegmentView& segment) {
         {{"time_ns", event.time_ns}, {"event", name_of(event.code)}, {"subject", event.subject}});
   }
   return events;
+}
+
+/// What guard mode killed it for, if it did: one sentence. As above; the events are the last ones.
+std::string guard_text(const SegmentView& segment) {
+  const FlightRecorder& recorder = segment.recorder();
+  const std::uint64_t count = load(recorder.count);
+  std::string text;
+  for (std::uint64_t n = count - std::min<std::uint64_t>(count, flight_events_in_certificate);
+       n < count; ++n) {
+    const FlightEvent event = recorder.events[n % flight_events_max];
+    char part[64];
+    const auto region_text = [&] {
+      return "region " + std::to_string(event.subject / bank_slots_max) + "/" +
+             std::to_string(event.subject % bank_slots_max);
+    };
+    switch (event.code) {
+      case FlightCode::guard_write_after_hand_over:
+        text = "wrote to " + region_text() + " after it was handed over";
+        break;
+      case FlightCode::guard_touch_after_release:
+        text = "touched " + region_text() + " after its release";
+        break;
+      case FlightCode::guard_write_past_end: text = "wrote past the end of " + region_text(); break;
+      case FlightCode::guard_address:
+      case FlightCode::guard_instruction:
+        if (text.empty()) break;
+        std::snprintf(part, sizeof part, ", %s 0x%llx",
+                      event.code == FlightCode::guard_address ? "address" : "instruction",
+                      static_cast<unsigned long long>(event.subject));
+        text += part;
+        break;
+      case FlightCode::guard_bytes_asked:
+        if (!text.empty()) text += " (" + std::to_string(event.subject) + " bytes asked)";
+        break;
+      default: text.clear();  // it lived on
+    }
+  }
+  return text;
 }
 }  // namespace
 
@@ -68,6 +113,8 @@ nlohmann::json death_certificate(const Death& death) {
       certificate["task_in_hand"] = in_hand;
     certificate["tasks_completed"] = load(header.tasks_completed);
     certificate["last_events"] = last_flight_events(*death.segment);
+    if (auto guard = guard_text(*death.segment); !guard.empty())
+      certificate["guard"] = std::move(guard);
   }
   return certificate;
 }

@@ -79,6 +79,7 @@ void Supervisor::publish_facts() {
   if (load(tables.started_ns) == 0) {
     store(tables.region_bytes, c_.config.memory.region_size);
     store(tables.pool_regions, c_.config.memory.pool_size / c_.config.memory.region_size);
+    store(tables.memory_guard, c_.config.memory.guard ? 1 : 0);
     store(tables.spin_ns, c_.config.wait.spin_us * 1000ull);
     store(tables.accepting, 1);
     store(tables.started_ns, now_ns());

@@ -85,6 +85,7 @@ region_size = 131072
 agent_quota = "1MiB"
 client_quota = 131072
 supervisor_reserve = 7
+guard = true
 [tasks]
 queue_size = 16
 attempts_max = 255
@@ -113,6 +114,7 @@ level = "debug"
   BOOST_TEST(config.memory.agent_quota == 1u << 20);
   BOOST_TEST(config.memory.client_quota == 131072u);
   BOOST_TEST(config.memory.supervisor_reserve == 7u);
+  BOOST_TEST(config.memory.guard == true);
   BOOST_TEST(config.tasks.queue_size == 16u);
   BOOST_TEST(config.tasks.attempts_max == 255u);
   BOOST_TEST(config.tasks.cancel_grace_ms == 0u);
@@ -173,7 +175,9 @@ const std::vector<BadFile> bad_files{
     {"queue_size = 20", "/etc/swarm.toml:1: queue_size: unknown key here; it belongs into [tasks]"},
     {"[memory]\nzzzzzzzzzzzz = 1",
      "/etc/swarm.toml:2: memory.zzzzzzzzzzzz: unknown key; known here: pool_size, region_size, "
-     "agent_quota, client_quota, supervisor_reserve"},
+     "agent_quota, client_quota, supervisor_reserve, guard"},
+    {"[memory]\nguard = 1",
+     "/etc/swarm.toml:2: memory.guard: expected true or false, found a whole number"},
     {"[scheduler]\nstrategy = \"fastest\"",
      "/etc/swarm.toml:2: scheduler.strategy: \"fastest\" is unknown; allowed: round_robin, "
      "least_loaded, load_balanced or capability_based"},

@@ -17,6 +17,21 @@ target_link_libraries(rogue_agent PRIVATE ms_agentproc ms_flags)
 ms_fault_test(isolation SOURCES fault_isolation_test.cpp LIBS ms_ipc)
 add_dependencies(test_fault_isolation rogue_agent)
 
+# Guard mode kills by SIGSEGV; and what holds without it holds with it.
+ms_test(NAME memory.guard SOURCES memory_guard_test.cpp LIBS ms_ipc TIMEOUT 120
+        NOT_UNDER asan tsan)
+add_dependencies(test_memory_guard microswarm rogue_agent)
+# But the one that counts how many regions of exactly the pool's size there are: each has a redzone.
+add_test(NAME memory.guard_swarm COMMAND test_client_swarm
+         --run_test=!client_swarm/a_pool_smaller_than_the_work_is_waited_for)
+add_test(NAME memory.guard_options COMMAND test_client_options)
+add_test(NAME memory.guard_transfer COMMAND test_memory_transfer_swarm)
+add_test(NAME memory.guard_random_kills COMMAND test_fault_random_kills -- 3000)
+foreach(name swarm options transfer random_kills)
+  ms_test_properties(memory.guard_${name} TIMEOUT 240 SERIAL NOT_UNDER asan tsan
+                     ENVIRONMENT MS_TEST_GUARD=1)
+endforeach()
+
 # The filter stays with the process, so this is a program of its own.
 ms_fault_test(kernel_6_1 SOURCES fault_kernel_6_1_test.cpp LIBS ms_ipc PkgConfig::seccomp)
 

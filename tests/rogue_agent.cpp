@@ -7,6 +7,7 @@
 
 #include <cstring>
 #include <string_view>
+#include <vector>
 
 #include "agentproc/agent_runtime.hpp"
 #include "ipc/bell.hpp"
@@ -89,7 +90,39 @@ Mapping register_with(const PartyMessage& welcome, const Lie& lie) {
   }
 }
 
+/// Honest bugs with memory. "keep": its result is remembered; "poke N", "peek N": writes or reads
+/// the N-th remembered one; "overrun": one byte too many, "overrun_dropped": and no such result.
+int run_careless() {
+  static std::vector<std::byte*> kept;
+  constexpr std::size_t asked_bytes = 100;
+  HandlerSet handlers;
+  handlers.add("careless", [](TaskContext& task) {
+    const std::string_view text = task.payload_text();
+    const std::string_view what = text.substr(0, text.find(' '));
+    if (what == "poke" || what == "peek") {
+      volatile std::byte* there = kept.at(static_cast<std::size_t>(text.back() - '0'));
+      if (what == "poke")
+        *there = std::byte{'p'};
+      else
+        static_cast<void>(*there);
+      return Outcome::done;
+    }
+    const auto result = task.result_buffer(asked_bytes);
+    if (!result) return task.fail(result.error());
+    std::memset(result->data(), 'k', result->size());
+    if (what == "keep") {
+      kept.push_back(result->data());
+    } else {
+      *(static_cast<volatile std::byte*>(result->data()) + asked_bytes) = std::byte{'o'};
+      if (what == "overrun_dropped") static_cast<void>(task.set_result("dropped"));
+    }
+    return Outcome::done;
+  });
+  return run_external_agent(handlers);
+}
+
 int run(std::string_view mode) {
+  if (mode == "careless") return run_careless();
   if (mode == "good") {
     HandlerSet handlers;
     handlers.add("rogue.good", [](TaskContext&) { return Outcome::done; });

@@ -22,13 +22,14 @@ namespace micro_swarm {
 
 /// A real `microswarm run` in a runtime directory of its own, for tests. The binary is beside the
 /// tests' directory (MICROSWARM_BINARY overrides). Ends it by SIGKILL of its root, by pid, if the
-/// test has not stopped it. With MS_TEST_DURABLE in the environment it has a state directory.
+/// test has not stopped it. With MS_TEST_DURABLE in the environment it has a state directory,
+/// with MS_TEST_GUARD it is in guard mode.
 class SwarmProcess {
  public:
   explicit SwarmProcess(const std::string& toml, std::vector<std::string> extra_args = {}) {
     config_ = (directory_.path() / "swarm.toml").string();
     log_ = (directory_.path() / "log").string();
-    std::ofstream(config_) << toml;
+    std::ofstream(config_) << (std::getenv("MS_TEST_GUARD") == nullptr ? toml : with_guard(toml));
     args_ = {binary(), "run", "-c", config_, "--name", "test"};
     args_.insert(args_.end(), extra_args.begin(), extra_args.end());
     state_ = (directory_.path() / "state").string();
@@ -134,6 +135,13 @@ class SwarmProcess {
   }
 
  private:
+  static std::string with_guard(std::string toml) {
+    constexpr std::string_view table = "[memory]\n";
+    const std::size_t at = toml.find(table);
+    if (at == std::string::npos) return toml + "\n[memory]\nguard = true\n";
+    return toml.insert(at + table.size(), "guard = true\n");
+  }
+
   TemporaryDirectory directory_;
   std::string config_, log_, state_;
   std::vector<std::string> args_;
