@@ -351,6 +351,17 @@ bool Banks::show_to(Peer& peer, std::uint32_t bank) {
   return true;
 }
 
+void Banks::show_unread(Peer& peer) {
+  const std::uint64_t slots = ring_slots(supervisor_party, peer.id);
+  const std::uint64_t sent = peer.data_out.sent();
+  const std::uint64_t unread = std::min(sent - peer.data_out.consumed(), slots);
+  const Slot* ring = c_.segment.ring(supervisor_party, peer.id, Lane::data);
+  for (std::uint64_t sequence = sent - unread + 1; sequence <= sent; ++sequence) {
+    const Token token{ring[(sequence - 1) % slots].body.token};
+    if (token && token.well_formed()) show_to(peer, bank_of(token.region()));
+  }
+}
+
 void Banks::forget_reader(PartyId party) {
   for (PartySet& readers : readers_) readers.reset(party);
 }

@@ -56,6 +56,10 @@ class Banks {
   /// is not there (a liar's token).
   bool show_to(Peer& peer, std::uint32_t bank);
 
+  /// The banks of what lies unread in our ring to the party: its life is new, or this supervisor,
+  /// and whoever published those messages may have shown them to another or not at all.
+  void show_unread(Peer& peer);
+
   /// Its socket is closed: whoever comes next under its number has been shown nothing.
   void forget_reader(PartyId party);
   /// Adds the agents that can read the token's bank already: its owner, and to whom it was shown.

@@ -521,15 +521,7 @@ void Tasks::adopt() {
 
 void Tasks::client_adopted(Peer& client) {
   repeat_possible_.set(client.id);
-  // As in agent_up(): a result may have been published whose bank's message was not sent any more.
-  const std::uint64_t slots = ring_slots(supervisor_party, client.id);
-  const std::uint64_t sent = client.data_out.sent();
-  const std::uint64_t unread = std::min(sent - client.data_out.consumed(), slots);
-  const Slot* ring = c_.segment.ring(supervisor_party, client.id, Lane::data);
-  for (std::uint64_t sequence = sent - unread + 1; sequence <= sent; ++sequence) {
-    const Token token{ring[(sequence - 1) % slots].body.token};
-    if (token && token.well_formed()) banks_.show_to(client, bank_of(token.region()));
-  }
+  banks_.show_unread(client);
 }
 
 // ---- for the control socket ----

@@ -335,7 +335,7 @@ BOOST_AUTO_TEST_CASE(a_killed_receiver_s_successor_gets_what_it_has_not_taken) {
     ::kill(before, SIGKILL);
     // What it had hoarded went home with it; what it had not read is the next one's.
     const std::string all = run(client, "collect", "38");
-    BOOST_TEST(all.starts_with("done: 2 3 4 5"));
+    BOOST_TEST(all.starts_with("done: 2 3 4 5"), all);
     BOOST_TEST(all.ends_with(" 38 39"));
     swarm.check_all_home();
   }
