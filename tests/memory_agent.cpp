@@ -1,4 +1,4 @@
-// An agent that hands regions about as it is told: `make`, `forward`, `collect`, `hoard`.
+// An agent that hands regions about as it is told: `make`, `forward`, `collect`, `drain`, `hoard`.
 
 #include <charconv>
 #include <cstring>
@@ -73,6 +73,24 @@ class MemoryWork {
     return answer(task, tags);
   }
 
+  /// "[target]": checks all that lies here now, and gives it back or hands it on. Answers how many.
+  Outcome drain(TaskContext& task) {
+    const auto asked = numbers_in(task.payload_text());
+    std::uint64_t count = 0;
+    for (; auto region = task.memory().receive(0); ++count) {
+      const std::uint64_t tag = region->tag();
+      auto bytes = region->view();
+      if (!bytes) return task.fail(bytes.error());
+      if (!has_pattern(*bytes, tag))
+        return task.fail("region " + std::to_string(tag) + " has other bytes");
+      if (asked.empty()) continue;
+      auto sent = task.memory().transfer(std::move(*region), static_cast<PartyId>(asked[0]), tag);
+      // Its death, and to itself, is no mistake of this test's.
+      if (!sent && sent.error().code != ErrorCode::usage) return task.fail(sent.error());
+    }
+    return answer(task, std::to_string(count));
+  }
+
   /// "count": keeps what it is handed, as long as it lives.
   Outcome hoard(TaskContext& task) {
     const auto asked = numbers_in(task.payload_text());
@@ -108,6 +126,7 @@ int main() {
   handlers.add("make", [&](TaskContext& task) { return work.make(task); });
   handlers.add("forward", [&](TaskContext& task) { return work.forward(task); });
   handlers.add("collect", [&](TaskContext& task) { return work.collect(task); });
+  handlers.add("drain", [&](TaskContext& task) { return work.drain(task); });
   handlers.add("hoard", [&](TaskContext& task) { return work.hoard(task); });
   return run_external_agent(handlers);
 }
