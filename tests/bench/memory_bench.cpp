@@ -5,6 +5,7 @@
 #include "common/clock.hpp"
 #include "ipc/transfer.hpp"
 #include "tests/bench/references.hpp"
+#include "tests/bench/region_bench.hpp"
 #include "tests/bench/region_pattern.hpp"
 #include "tests/bench/swarm.hpp"
 #include "tests/bench/windows.hpp"
@@ -233,14 +234,21 @@ void untouched(const Options& options, const Tell& tell) {
 }  // namespace
 
 Group memory_group() {
-  return {"memory",
-          {"memory.hand_over_64k", "memory.task_64k", "memory.untouched_64b",
-           "memory.untouched_64k", "memory.untouched_1m"},
-          [](const Options& options, const Tell& tell) {
-            if (cores() >= 2) linked(options, tell);
-            through_the_swarm(options, tell);
-            untouched(options, tell);
-          }};
+  return {
+      "memory",
+      {"memory.hand_over_64k", "memory.task_64k", "memory.untouched_64b", "memory.untouched_64k",
+       "memory.untouched_1m", "memory.allocate_64b", "memory.allocate_1k", "memory.allocate_4k",
+       "memory.allocate_64k", "memory.transfer_round_trip", "memory.transfer_64k",
+       "memory.transfer_1m", "memory.transfer_16m", "memory.transfer_first", "memory.gc_cpu"},
+      [](const Options& options, const Tell& tell) {
+        if (cores() >= 2) linked(options, tell);
+        through_the_swarm(options, tell);
+        untouched(options, tell);
+        allocation(options, tell);
+        if (cores() >= 2) transfer_round_trip(options, tell);
+        transfer_sizes(options, tell);
+        garbage(options, tell);
+      }};
 }
 
 }  // namespace micro_swarm::bench
