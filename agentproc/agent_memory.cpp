@@ -31,6 +31,8 @@ Result<void> AgentMemory::until_done(std::uint32_t timeout_ms, Attempt&& attempt
 Result<Region> AgentMemory::allocate(std::size_t size_bytes, std::uint32_t timeout_ms) {
   if (size_bytes == 0) return Error{ErrorCode::usage, "a region has at least 1 byte", 0};
   std::optional<Allocation> allocation;
+  if (link_ != nullptr) allocation = link_->banks().at_hand(size_bytes);
+  if (allocation) return memory_.make_region(shared_from_this(), *allocation);
   auto done = until_done(timeout_ms, [&]() -> Result<bool> {
     auto tried = link_->banks().try_allocate(size_bytes, now_ns());
     if (!tried) return tried.error();
@@ -86,8 +88,7 @@ std::optional<ReceivedRegion> AgentMemory::receive(std::uint32_t timeout_ms) {
 
 void AgentMemory::release_hold(std::uint32_t hold) noexcept {
   if (link_ == nullptr) return;
-  link_->release(hold);
-  link_->ring_supervisor();
+  if (link_->release(hold)) link_->ring_supervisor();
 }
 
 Result<std::span<const std::byte>> AgentMemory::view(Token token, std::size_t size_bytes,

@@ -61,6 +61,16 @@ class BankOwner {
   /// or release. Errors: too_large (more than the pool can ever give), refused (no hold is free).
   Result<std::optional<Allocation>> try_allocate(std::size_t size_bytes, std::uint64_t now);
 
+  /// The same where it costs nothing but the stores: a region of the class lies here, and no mark
+  /// is passed. nullopt: ask try_allocate().
+  std::optional<Allocation> at_hand(std::size_t size_bytes) {
+    const unsigned size_class = class_for(pool_region_bytes_, size_bytes);
+    if (guard_ != nullptr || size_class == large_class) return std::nullopt;
+    const SizeClass& regions = classes_[size_class];
+    if (regions.free < regions.next_slots / 4) return std::nullopt;
+    return from_class(size_class, size_bytes);
+  }
+
   /// All memory of the own region whose token the hold carries, also behind what was asked for
   /// (but in guard mode, where that is the redzone).
   std::span<std::byte> whole_region(std::uint32_t hold);

@@ -104,14 +104,15 @@ void ClientCore::collect_releases() {
 }
 
 void ClientCore::release(std::uint32_t hold) {
-  link_->release(hold);
-  link_->ring_supervisor();
+  if (link_->release(hold)) link_->ring_supervisor();
 }
 
 // ---- memory ----
 
 Result<Region> ClientCore::allocate(std::size_t size_bytes, std::uint32_t timeout_ms) {
   if (size_bytes == 0) return Error{ErrorCode::usage, "a region has at least 1 byte", 0};
+  collect_releases();
+  if (auto allocation = link_->banks().at_hand(size_bytes)) return make_region(*allocation);
   const std::uint64_t deadline_ns = deadline_after(timeout_ms);
   for (;;) {
     collect_releases();

@@ -316,13 +316,14 @@ std::uint32_t PartyLink::drain_releases() noexcept {
   return taken;
 }
 
-void PartyLink::release(std::uint32_t k) {
+bool PartyLink::release(std::uint32_t k) {
   const Token token{load(holds_[k].token)};
   if (token.owner() == party_) {
     banks_->release(k);
-  } else if (!pass_home(k)) {
-    waiting_releases_.push_back(k);
+    return false;
   }
+  if (!pass_home(k)) waiting_releases_.push_back(k);
+  return true;
 }
 
 bool PartyLink::pass_home(std::uint32_t k) {

@@ -88,8 +88,9 @@ class PartyLink {
   /// Takes the tokens that came home; returns how many messages.
   std::uint32_t drain_releases() noexcept;
   /// Gives up the token in hold `k`: at home at once, else towards the supervisor. Never blocks:
-  /// with a full ring the token stays in its hold until retry_releases().
-  void release(std::uint32_t k);
+  /// with a full ring the token stays in its hold until retry_releases(). True: it is the
+  /// supervisor's to take now, who may have to be woken.
+  bool release(std::uint32_t k);
   bool has_waiting_releases() const noexcept { return !waiting_releases_.empty(); }
   void retry_releases();
 
