@@ -184,6 +184,7 @@ class BankOwner {
   std::string refusal_;
   /// Requests of so many bytes and more were refused for good.
   std::uint64_t impossible_bytes_ = ~std::uint64_t{0};
+  std::string impossible_because_;
   std::unique_ptr<Guard> guard_;  ///< null: off
 };
 
