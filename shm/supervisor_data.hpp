@@ -118,6 +118,9 @@ enum class Counter : std::uint32_t {
   tokens_released,
   quota_refusals,     ///< banks refused because their owner has as much as it may have
   quota_soft_limits,  ///< times a party came to four fifths of its quota
+  payloads_compressed,
+  payload_bytes_before,  ///< of those, as their clients say
+  payload_bytes_after,   ///< of those, as they lie in the pool
 };
 inline constexpr std::uint32_t counters_max = 64;
 
@@ -136,6 +139,9 @@ struct SupervisorTables {
   Word region_bytes;  ///< the pool's region size
   Word pool_regions;  ///< the pool's budget
   Word leased_regions;
+  /// Clients compress payloads of so many bytes and more; 0 = none (memory.compression_*).
+  Word compression_threshold_bytes;
+  Word compression_codec;  ///< Codec
   Word memory_guard;  ///< 1 = parties protect what they do not hold (memory.guard)
   Word root_pid;
   Word supervisor_pid;

@@ -63,10 +63,13 @@ std::string_view name_of(Counter counter) {
     case Counter::tokens_released: return "tokens_released";
     case Counter::quota_refusals: return "quota_refusals";
     case Counter::quota_soft_limits: return "quota_soft_limits";
+    case Counter::payloads_compressed: return "payloads_compressed";
+    case Counter::payload_bytes_before: return "payload_bytes_before";
+    case Counter::payload_bytes_after: return "payload_bytes_after";
   }
   return "unknown";
 }
-constexpr Counter last_counter = Counter::quota_soft_limits;
+constexpr Counter last_counter = Counter::payload_bytes_after;
 constexpr std::chrono::seconds result_read_time{10};
 
 Error usage(std::string text) { return Error{ErrorCode::usage, std::move(text), 0}; }
