@@ -142,7 +142,7 @@ struct SupervisorTables {
   /// Clients compress payloads of so many bytes and more; 0 = none (memory.compression_*).
   Word compression_threshold_bytes;
   Word compression_codec;  ///< Codec
-  Word memory_guard;  ///< 1 = parties protect what they do not hold (memory.guard)
+  Word memory_guard;       ///< 1 = parties protect what they do not hold (memory.guard)
   Word root_pid;
   Word supervisor_pid;
   Word started_ns;  ///< CLOCK_MONOTONIC of the swarm's start
