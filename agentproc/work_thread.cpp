@@ -204,6 +204,9 @@ void WorkThread::run_task(const Dispatch& dispatch, std::span<const std::byte> i
     std::copy(inline_payload.begin(), inline_payload.end(), inline_copy.begin());
     payload = std::span<const std::byte>(inline_copy).first(inline_payload.size());
   }
+  if ((dispatch.attempt.flags() & dispatch_payload_compressed) != 0 && payload)
+    payload = packed_payload_.unpack(
+        *payload, load(link_.tables().pool_regions) * load(link_.tables().region_bytes));
   inputs_.clear();
   if ((dispatch.attempt.flags() & dispatch_has_inputs) != 0 && payload)
     if (auto gathered = gather_inputs(dispatch); !gathered) payload = gathered.error();

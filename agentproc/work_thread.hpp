@@ -16,6 +16,7 @@
 #include "agentproc/control_thread.hpp"
 #include "agentproc/handler.hpp"
 #include "agentproc/mailbox.hpp"
+#include "agentproc/packed_payload.hpp"
 #include "common/clock.hpp"
 #include "ipc/party_link.hpp"
 
@@ -107,6 +108,7 @@ class WorkThread final : public TaskServices, private WorkLoop {
       std::make_shared<AgentMemory>(link_, static_cast<WorkLoop&>(*this));
   std::deque<SlotBody> dispatches_;  ///< taken, not run yet; bounded by the agent's credit
   std::vector<BoundHandler> capabilities_;
+  PackedPayload packed_payload_;   ///< of the task that runs
   std::vector<TaskInput> inputs_;  ///< of the task that runs
   std::array<std::array<std::byte, task_inline_bytes_max>, task_dependencies_max> inline_inputs_;
   std::optional<Error> refused_;

@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "common/compression.hpp"
 #include "common/ids.hpp"
 #include "common/result.hpp"
 #include "common/scheduling_options.hpp"
@@ -74,7 +75,11 @@ struct MemoryConfig {
   std::uint64_t agent_quota = 0;            ///< bytes leased by one agent; 0 = no limit
   std::uint64_t client_quota = 0;           ///< bytes leased by one client; 0 = no limit
   std::uint32_t supervisor_reserve = 2;     ///< pool regions parties never get
-  bool guard = false;                       ///< for finding bugs: ipc/guard.hpp
+  /// Clients compress payloads of so many bytes and more, where that pays.
+  bool compression_enabled = false;
+  std::uint64_t compression_threshold = 64ull << 10;
+  Codec compression = Codec::lz4;
+  bool guard = false;  ///< for finding bugs: ipc/guard.hpp
 
   /// What of the reserve is kept: at most an eighth of the pool. In pool regions.
   std::uint64_t reserved_of(std::uint64_t pool_regions) const {

@@ -62,6 +62,10 @@ struct Words<Strategy> {
                                      Strategy::load_balanced, Strategy::capability_based};
 };
 template <>
+struct Words<Codec> {
+  static constexpr std::array values{Codec::lz4, Codec::zstd};
+};
+template <>
 struct Words<FairShare> {
   static constexpr std::array values{FairShare::client_category, FairShare::category,
                                      FairShare::off};
@@ -98,6 +102,10 @@ void visit_settings(AConfig& c, Visitor&& v) {
   v("memory", "agent_quota", c.memory.agent_quota, memory_quota_range);
   v("memory", "client_quota", c.memory.client_quota, memory_quota_range);
   v("memory", "supervisor_reserve", c.memory.supervisor_reserve, Range{0, 1'024});
+  v("memory", "compression_enabled", c.memory.compression_enabled, Switch{});
+  v("memory", "compression_threshold", c.memory.compression_threshold,
+    SizeRange{kib, 64 * kib * mib, false});
+  v("memory", "compression", c.memory.compression, Choice{});
   v("memory", "guard", c.memory.guard, Switch{});
 
   v("tasks", "queue_size", c.tasks.queue_size, Range{16, 1'000'000});

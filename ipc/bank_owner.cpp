@@ -47,7 +47,7 @@ Result<std::optional<Allocation>> BankOwner::try_allocate(std::size_t size_bytes
                  0};
   const std::size_t room_bytes = guard_ == nullptr ? size_bytes : Guard::needed_bytes(size_bytes);
   if (impossible_in_regions_ != pool_regions) impossible_bytes_ = ~std::uint64_t{0};
-  if (room_bytes >= impossible_bytes_) return Error{ErrorCode::too_large, refusal_, 0};
+  if (room_bytes >= impossible_bytes_) return Error{ErrorCode::too_large, impossible_because_, 0};
   std::optional<Allocation> allocation;
   if (holds_->in_use() == holds_->capacity())
     return Error{ErrorCode::refused,
@@ -260,8 +260,7 @@ void BankOwner::granted(const PartyMessage& message) {
   if (!request_ || request_->number != message.a) return;
   if (guard_ != nullptr && message.d % page_up(1) != 0) return;  // was not asked for
   request_.reset();
-  // Kept where it says why so many bytes are refused for good.
-  if (impossible_bytes_ == ~std::uint64_t{0}) refusal_.clear();
+  refusal_.clear();
   backoff_ns_ = 0;
 
   Bank bank;
@@ -308,12 +307,13 @@ void BankOwner::refused(const PartyMessage& message, std::uint64_t now) {
   }
   const bool was_large = asked.size_class == large_class;
   const bool is_final = message.b == 1 && (asked.size_class != pool_class || asked.slots == 1);
+  refusal_ = message.text;
   if (is_final) {
     impossible_bytes_ = was_large ? asked.region_bytes - page_up(1) + 1 : 0;
+    impossible_because_ = refusal_;
     impossible_in_regions_ = load(tables_->pool_regions);
+    return;
   }
-  refusal_ = message.text;
-  if (is_final) return;
   if (asked.size_class == pool_class && asked.slots > 1) {  // ask for less, at once
     classes_[pool_class].next_slots = asked.slots / 2;
     return;

@@ -198,6 +198,7 @@ class BankOwner {
   /// Requests of so many bytes and more were refused for good, in a pool of so many regions.
   std::uint64_t impossible_bytes_ = ~std::uint64_t{0};
   std::uint64_t impossible_in_regions_ = 0;
+  std::string impossible_because_;
   std::unique_ptr<Guard> guard_;  ///< null: off
 };
 

@@ -200,25 +200,26 @@ Result<std::uint16_t> ClientCore::check(const TaskRequest& request) {
   return capability_id(request.capability);
 }
 
-Result<bool> ClientCore::try_copy_to_region(TaskRequest& request) {
+Result<bool> ClientCore::try_copy_to_region(TaskRequest& request, std::uint8_t& flags) {
   if (request.payload.size() <= task_inline_bytes_max) return true;
-  auto allocation = link_->banks().try_allocate(request.payload.size(), now_ns());
+  const auto bytes = packed(request.payload, flags);
+  auto allocation = link_->banks().try_allocate(bytes.size(), now_ns());
   if (!allocation) return allocation.error();
   if (!*allocation) return false;
-  std::memcpy((*allocation)->memory.data(), request.payload.data(), request.payload.size());
+  std::memcpy((*allocation)->memory.data(), bytes.data(), bytes.size());
   request.region = make_region(**allocation);
   request.payload = {};
   return true;
 }
 
-void ClientCore::send(TaskRequest& request, std::uint16_t capability) {
+void ClientCore::send(TaskRequest& request, std::uint16_t capability, std::uint8_t flags) {
+  if (request.is_detached) flags |= submit_detached;
   SlotBody body;
   body.kind = static_cast<std::uint16_t>(MessageKind::submit);
   body.inline_data[0] = numbers_.next();
-  body.inline_data[1] =
-      SubmitWord::make(request.timeout_ms, capability, static_cast<std::uint8_t>(request.priority),
-                       request.is_detached ? submit_detached : 0)
-          .word;
+  body.inline_data[1] = SubmitWord::make(request.timeout_ms, capability,
+                                         static_cast<std::uint8_t>(request.priority), flags)
+                            .word;
   numbers_.submitted();
   if (!request.region) {
     body.inline_bytes = static_cast<std::uint16_t>(request.payload.size());
@@ -262,11 +263,13 @@ Result<std::uint64_t> ClientCore::submit(TaskRequest& request, std::uint32_t tim
   }
   collect_releases();
   Region copy;
+  std::uint8_t flags = 0;
   if (request.payload.size() > task_inline_bytes_max) {
-    auto region = allocate(request.payload.size(), timeout_ms);
+    const auto bytes = packed(request.payload, flags);
+    auto region = allocate(bytes.size(), timeout_ms);
     if (!region) return region.error();
     copy = std::move(*region);
-    std::memcpy(copy.bytes_.data(), request.payload.data(), request.payload.size());
+    std::memcpy(copy.bytes_.data(), bytes.data(), bytes.size());
   }
   if (!link_->data_out().has_space(1)) {
     if (auto room = wait_for_room(deadline_after(timeout_ms)); !room) return room.error();
@@ -276,7 +279,7 @@ Result<std::uint64_t> ClientCore::submit(TaskRequest& request, std::uint32_t tim
     request.region = std::move(copy);
     request.payload = {};
   }
-  send(request, *capability);
+  send(request, *capability, flags);
   link_->ring_supervisor();
   return number;
 }
@@ -298,13 +301,14 @@ Result<BatchSubmitted> ClientCore::try_submit_batch(std::span<TaskRequest> reque
       if (batch.count == 0) return capability.error();
       break;
     }
-    auto copied = try_copy_to_region(request);
+    std::uint8_t flags = 0;
+    auto copied = try_copy_to_region(request, flags);
     if (!copied) {
       if (batch.count == 0) return copied.error();
       break;
     }
     if (!*copied) break;
-    send(request, *capability);
+    send(request, *capability, flags);
     ++batch.count;
   }
   if (batch.count != 0) link_->ring_supervisor();

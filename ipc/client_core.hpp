@@ -75,9 +75,12 @@ class ClientCore final : public RegionKeeper, public std::enable_shared_from_thi
   /// Waits until a message to the supervisor has room.
   Result<void> wait_for_room(std::uint64_t deadline_ns);
   void finish_refused(TaskResult& result, const SlotBody& body);
-  /// With room in the ring for it.
-  void send(TaskRequest& request, std::uint16_t capability);
-  Result<bool> try_copy_to_region(TaskRequest& request);
+  /// With room in the ring for it. `flags` are SubmitWord's, beside what the request says.
+  void send(TaskRequest& request, std::uint16_t capability, std::uint8_t flags);
+  /// What is to be copied into a region for these bytes: a packed block where the swarm wants that
+  /// and it pays (`flags` then say so), else the bytes. Valid until the next call.
+  std::span<const std::byte> packed(std::span<const std::byte> payload, std::uint8_t& flags);
+  Result<bool> try_copy_to_region(TaskRequest& request, std::uint8_t& flags);
   Region make_region(const Allocation& allocation) {
     return memory_.make_region(shared_from_this(), allocation);
   }
@@ -100,6 +103,8 @@ class ClientCore final : public RegionKeeper, public std::enable_shared_from_thi
   std::uint16_t last_capability_id_ = 0;
   std::uint64_t doubled_ = 0;
   std::uint32_t calls_ = 0;
+  std::unique_ptr<std::byte[]> scratch_;  ///< of packed(); kept up to scratch_kept_bytes
+  std::size_t scratch_bytes_ = 0;
   bool gone_ = false;
 };
 

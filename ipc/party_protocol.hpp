@@ -100,6 +100,9 @@ struct SubmitWord {
 /// SubmitWord::flags. The client will not wait for the result: it stays with the supervisor, for
 /// whoever asks on the control socket. A refusal is told all the same.
 inline constexpr std::uint8_t submit_detached = 1;
+/// The region holds the payload as a packed block (common/compression.hpp). Only in a submit with a
+/// token.
+inline constexpr std::uint8_t submit_compressed = 2;
 
 /// Why a region came back to whoever handed it over.
 enum class TransferRefusal : std::uint8_t {
@@ -259,6 +262,8 @@ struct AttemptWord {
 /// AttemptWord::flags of a dispatch. The task depends on others: TaskDependencies of its record
 /// name them, their records say where the results are. They stay while the task is not over.
 inline constexpr std::uint16_t dispatch_has_inputs = 1;
+/// The payload is a packed block: what its handler reads comes out of it.
+inline constexpr std::uint16_t dispatch_payload_compressed = 2;
 
 /// How an attempt ended, as its agent says. A failure's bytes are its message (UTF-8).
 enum class Outcome : std::uint8_t { done = 0, failed = 1, cancelled = 2 };

@@ -121,6 +121,9 @@ enum class Counter : std::uint32_t {
   transfers,          ///< regions taken in for another party
   transfers_refused,  ///< of those, given back to whoever sent them
   transfers_dropped,  ///< neither side took them: they went home
+  payloads_compressed,
+  payload_bytes_before,  ///< of those, as their clients say
+  payload_bytes_after,   ///< of those, as they lie in the pool
 };
 inline constexpr std::uint32_t counters_max = 64;
 
@@ -159,7 +162,10 @@ struct SupervisorTables {
   Word region_bytes;  ///< the pool's region size
   Word pool_regions;  ///< the pool's budget
   Word leased_regions;
-  Word memory_guard;  ///< 1 = parties protect what they do not hold (memory.guard)
+  /// Clients compress payloads of so many bytes and more; 0 = none (memory.compression_*).
+  Word compression_threshold_bytes;
+  Word compression_codec;  ///< Codec
+  Word memory_guard;       ///< 1 = parties protect what they do not hold (memory.guard)
   Word root_pid;
   Word supervisor_pid;
   Word started_ns;  ///< CLOCK_MONOTONIC of the swarm's start

@@ -79,7 +79,8 @@ struct TaskRequestData {
   std::uint8_t has_options = 0;  ///< its TaskOptionsRow counts, and its TaskDependencies
   std::uint8_t is_result_only =
       0;  ///< an earlier run ended it; here for those that read its result
-  std::uint8_t reserved[3] = {};
+  std::uint8_t is_payload_compressed = 0;  ///< in its region lies a packed block
+  std::uint8_t reserved[2] = {};
   std::uint8_t inline_payload[task_inline_bytes_max] = {};
 };
 static_assert(sizeof(TaskRequestData) == 80);

@@ -325,8 +325,8 @@ void Banks::returned(Peer& peer, const PartyMessage& message) {
   const BankWord word = word_of(row);
   // Its own, or a predecessor's it inherited. Gone already (repeated) or never its own: no matter.
   const bool has_memory = word.state() == BankState::live;
-  const bool never_made =
-      word.state() == BankState::reserved && word.incarnation() != c_.row(peer.id).incarnation;
+  // Of an earlier life, or of this one where the machine had no memory for it.
+  const bool never_made = word.state() == BankState::reserved;
   if (word.owner() != peer.id || row.serial != message.e || !(has_memory || never_made)) return;
   if (never_made || (peer.segment && outstanding_in(bank) == 0)) free_row(bank);
 }

@@ -66,10 +66,13 @@ std::string_view name_of(Counter counter) {
     case Counter::transfers: return "transfers";
     case Counter::transfers_refused: return "transfers_refused";
     case Counter::transfers_dropped: return "transfers_dropped";
+    case Counter::payloads_compressed: return "payloads_compressed";
+    case Counter::payload_bytes_before: return "payload_bytes_before";
+    case Counter::payload_bytes_after: return "payload_bytes_after";
   }
   return "unknown";
 }
-constexpr Counter last_counter = Counter::transfers_dropped;
+constexpr Counter last_counter = Counter::payload_bytes_after;
 constexpr std::chrono::seconds result_read_time{10};
 
 Error usage(std::string text) { return Error{ErrorCode::usage, std::move(text), 0}; }

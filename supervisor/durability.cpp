@@ -169,6 +169,11 @@ void Durability::enter_accept(std::uint32_t slot) {
     accept.request_hash[0] = row.request_hash[0];
     accept.request_hash[1] = row.request_hash[1];
   }
+  if (request.is_payload_compressed != 0) {
+    options.version = durable_options_version;
+    options.flags = durable_payload_compressed;
+    accept.options = std::as_bytes(std::span(&options, 1));
+  }
   // Until its end is settled the payload is there. After that the entry is there as well, and what
   // is read here goes nowhere.
   const bool in_region = request.payload_token != 0;

@@ -11,6 +11,12 @@
 
 namespace micro_swarm {
 
+/// 1: as it was first; 2: with flags. Rows without flags are written as 1, which every version can
+/// read.
+inline constexpr std::uint16_t durable_options_version = 2;
+/// DurableOptions::flags: the payload is a packed block.
+inline constexpr std::uint16_t durable_payload_compressed = 1;
+
 struct DurableOptions {
   std::uint16_t version = 1;
   std::uint16_t retries = 0;
@@ -21,7 +27,7 @@ struct DurableOptions {
   std::uint32_t resource_regions = 0;
   std::uint8_t on_dependency_failure = 0;
   std::uint8_t category_bytes = 0;
-  std::uint16_t reserved = 0;
+  std::uint16_t flags = 0;
   std::uint64_t resource_bytes = 0;
   char category[task_category_bytes_max] = {};
 };
@@ -42,14 +48,18 @@ inline DurableOptions durable_options(const TaskOptionsRow& from) {
   return to;
 }
 
-/// Into `to`, all but key and dependencies. False: nothing this version has written. Empty bytes
-/// are no options.
-inline bool read_durable_options(std::span<const std::byte> bytes, TaskOptionsRow& to) {
+/// Into `to`, all but key and dependencies; and the flags. False: nothing this version has written.
+/// Empty bytes are no options.
+inline bool read_durable_options(std::span<const std::byte> bytes, TaskOptionsRow& to,
+                                 std::uint16_t& flags) {
+  flags = 0;
   if (bytes.empty()) return true;
   DurableOptions from;
   if (bytes.size() != sizeof from) return false;
   std::memcpy(&from, bytes.data(), sizeof from);
-  if (from.version != 1 || from.category_bytes > task_category_bytes_max ||
+  if (from.version == 0 || from.version > durable_options_version ||
+      (from.flags & ~durable_payload_compressed) != 0 ||
+      from.category_bytes > task_category_bytes_max ||
       from.on_dependency_failure > static_cast<std::uint8_t>(OnDependencyFailure::run))
     return false;
   to.retries = from.retries;
@@ -62,6 +72,7 @@ inline bool read_durable_options(std::span<const std::byte> bytes, TaskOptionsRo
   to.category_bytes = from.category_bytes;
   to.resource_bytes = from.resource_bytes;
   std::memcpy(to.category, from.category, sizeof to.category);
+  flags = from.flags;
   return true;
 }
 

@@ -79,6 +79,10 @@ void Supervisor::publish_facts() {
   if (load(tables.started_ns) == 0) {
     store(tables.region_bytes, c_.config.memory.region_size);
     store(tables.pool_regions, c_.config.memory.pool_size / c_.config.memory.region_size);
+    const MemoryConfig& memory = c_.config.memory;
+    store(tables.compression_codec, static_cast<std::uint64_t>(memory.compression));
+    store(tables.compression_threshold_bytes,
+          memory.compression_enabled ? memory.compression_threshold : 0);
     store(tables.memory_guard, c_.config.memory.guard ? 1 : 0);
     store(tables.spin_ns, c_.config.wait.spin_us * 1000ull);
     store(tables.accepting, 1);

@@ -191,7 +191,8 @@ Restoration::Outcome Tasks::restore(const JournalRow& row, const std::vector<Tas
   if (!slot) return Restored::no_room;
   TaskRequestData request;
   TaskOptionsRow options;
-  if (!read_request(row, *slot, request) || !read_durable_options(row.options, options) ||
+  std::uint16_t flags = 0;
+  if (!read_request(row, *slot, request) || !read_durable_options(row.options, options, flags) ||
       inputs.size() > task_dependencies_max) {
     free_.push_back(*slot);
     return Restored::impossible;
@@ -212,6 +213,7 @@ Restoration::Outcome Tasks::restore(const JournalRow& row, const std::vector<Tas
               reinterpret_cast<std::byte*>(request.inline_payload));
   }
   request.has_options = 1;
+  request.is_payload_compressed = (flags & durable_payload_compressed) != 0 && *token != 0 ? 1 : 0;
   options.dependency_count = static_cast<std::uint8_t>(inputs.size());
   options.key_bytes =
       static_cast<std::uint8_t>(row.key.copy(options.idempotency_key, idempotency_key_bytes_max));

@@ -134,10 +134,11 @@ inline SlotBody dispatch_body(const TaskRecord& record, std::uint32_t slot,
   body.token = request.payload_token;
   body.inline_data[0] = make_task_id(slot, word.generation());
   const bool has_inputs = request.has_options != 0 && options.dependency_count != 0;
-  body.inline_data[1] =
-      AttemptWord::make(record.dispatch_incarnation, request.capability, word.attempt(), 0,
-                        has_inputs ? dispatch_has_inputs : std::uint16_t{0})
-          .word;
+  unsigned flags = has_inputs ? dispatch_has_inputs : 0;
+  if (request.is_payload_compressed != 0) flags |= dispatch_payload_compressed;
+  body.inline_data[1] = AttemptWord::make(record.dispatch_incarnation, request.capability,
+                                          word.attempt(), 0, static_cast<std::uint16_t>(flags))
+                            .word;
   std::memcpy(&body.inline_data[2], request.inline_payload, task_inline_bytes_max);
   if (request.payload_token != 0)
     body.inline_data[2] = request.has_options != 0 ? options.payload_offset : 0;

@@ -1,8 +1,10 @@
 #include "supervisor/tasks.hpp"
 
 #include <algorithm>
+#include <array>
 #include <random>
 
+#include "common/compression.hpp"
 #include "common/log.hpp"
 #include "shm/recovery.hpp"
 
@@ -75,7 +77,8 @@ bool Tasks::submitted(Peer& client, const SlotBody& body, MessageInHand in_hand)
   const SubmitWord submit{body.inline_data[1]};
   const Token token{body.token};
   if (body.inline_bytes > task_inline_bytes_max || submit.priority() >= priorities ||
-      (submit.flags() & ~submit_detached) != 0 || (token && body.inline_bytes != 0) ||
+      (submit.flags() & ~(submit_detached | submit_compressed)) != 0 ||
+      (!token && (submit.flags() & submit_compressed) != 0) || (token && body.inline_bytes != 0) ||
       (!token && body.region_bytes != 0) ||
       (token && (token.owner() != client.id || !banks_.outstanding(token) ||
                  body.region_bytes > banks_.region_bytes(token)))) {
@@ -135,6 +138,8 @@ bool Tasks::submitted(Peer& client, const SlotBody& body, MessageInHand in_hand)
   request.priority = static_cast<Priority>(submit.priority());
   request.inline_bytes = static_cast<std::uint8_t>(body.inline_bytes);
   request.is_detached = (submit.flags() & submit_detached) != 0 ? 1 : 0;
+  request.is_payload_compressed = (submit.flags() & submit_compressed) != 0 ? 1 : 0;
+  if (request.is_payload_compressed != 0) count_compressed(token, body.region_bytes);
   std::memcpy(request.inline_payload, &body.inline_data[2], task_inline_bytes_max);
   accept_task(record, payload_hold(slot), request, in_hand);
   if (durability_ != nullptr) durability_->accepted(slot);
@@ -143,6 +148,17 @@ bool Tasks::submitted(Peer& client, const SlotBody& body, MessageInHand in_hand)
   make_ready(slot, request.accepted_ns);
   run_actions();
   return true;
+}
+
+/// What a block says of its own size is for the counters alone.
+void Tasks::count_compressed(Token token, std::uint64_t bytes) {
+  c_.count(Counter::payloads_compressed);
+  c_.count(Counter::payload_bytes_after, bytes);
+  std::array<std::byte, pack_header_bytes> header;
+  if (bytes < header.size() || !banks_.read(token, 0, header)) return;
+  if (const auto said = read_pack_header(header))
+    c_.count(Counter::payload_bytes_before,
+             std::min<std::uint64_t>(said->original_bytes, c_.config.memory.pool_size));
 }
 
 bool Tasks::refuse(Peer& client, const SlotBody& body, MessageInHand in_hand,

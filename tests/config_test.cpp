@@ -85,6 +85,9 @@ region_size = 131072
 agent_quota = "1MiB"
 client_quota = 131072
 supervisor_reserve = 7
+compression_enabled = true
+compression_threshold = "1KiB"
+compression = "zstd"
 guard = true
 [tasks]
 queue_size = 16
@@ -115,6 +118,9 @@ level = "debug"
   BOOST_TEST(config.memory.client_quota == 131072u);
   BOOST_TEST(config.memory.supervisor_reserve == 7u);
   BOOST_TEST(config.memory.guard == true);
+  BOOST_TEST(config.memory.compression_enabled == true);
+  BOOST_TEST(config.memory.compression_threshold == 1024u);
+  BOOST_TEST((config.memory.compression == Codec::zstd));
   BOOST_TEST(config.tasks.queue_size == 16u);
   BOOST_TEST(config.tasks.attempts_max == 255u);
   BOOST_TEST(config.tasks.cancel_grace_ms == 0u);
@@ -175,7 +181,14 @@ const std::vector<BadFile> bad_files{
     {"queue_size = 20", "/etc/swarm.toml:1: queue_size: unknown key here; it belongs into [tasks]"},
     {"[memory]\nzzzzzzzzzzzz = 1",
      "/etc/swarm.toml:2: memory.zzzzzzzzzzzz: unknown key; known here: pool_size, region_size, "
-     "agent_quota, client_quota, supervisor_reserve, guard"},
+     "agent_quota, client_quota, supervisor_reserve, compression_enabled, compression_threshold, "
+     "compression, "
+     "guard"},
+    {"[memory]\ncompression = \"none\"",
+     "/etc/swarm.toml:2: memory.compression: \"none\" is unknown; allowed: lz4 or zstd"},
+    {"[memory]\ncompression_threshold = 1000",
+     "/etc/swarm.toml:2: memory.compression_threshold: 1000 is out of range; allowed: 1KiB to "
+     "64GiB"},
     {"[memory]\nguard = 1",
      "/etc/swarm.toml:2: memory.guard: expected true or false, found a whole number"},
     {"[scheduler]\nstrategy = \"fastest\"",

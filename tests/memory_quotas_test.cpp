@@ -224,6 +224,48 @@ BOOST_AUTO_TEST_CASE(wrong_shapes_are_refused_for_good_and_the_reserve_is_never_
   swarm.finish();
 }
 
+BOOST_AUTO_TEST_CASE(what_comes_back_from_disk_finds_room_in_the_reserve_of_a_full_pool) {
+  const TemporaryDirectory state;
+  FaultSwarm swarm("[swarm]\nagents = 1\n[memory]\npool_size = \"1MiB\"\n",
+                   {"--state-dir", state.path().string()});
+  BOOST_REQUIRE(swarm.wait_for_live(1));
+  Client client = connected();
+  micro_swarm::TaskOptions options;
+  options.idempotency_key = "once";
+  const std::string text(60'000, 'd');
+  const auto region = [&] {
+    auto allocated = client.allocate(text.size(), patience_ms);
+    BOOST_REQUIRE_MESSAGE(allocated.has_value(), fault_text(allocated));
+    std::memcpy(allocated->bytes().data(), text.data(), text.size());
+    return std::move(*allocated);
+  };
+  const auto run = [&](Region payload) {
+    TaskRequest request;
+    request.capability = "echo";
+    request.region = std::move(payload);
+    request.options = &options;
+    const auto number = client.submit(std::move(request), patience_ms);
+    BOOST_REQUIRE_MESSAGE(number.has_value(), fault_text(number));
+    auto result = client.next_result(patience_ms);
+    BOOST_REQUIRE_MESSAGE(result.has_value() && result->has_value(), swarm.log());
+    BOOST_TEST((*result)->is_done());
+    BOOST_TEST((*result)->text() == text);
+    return std::move(**result);
+  };
+  run(region()).release();
+  Region again = region();
+  RawClient filler;
+  while (filler.granted(1, 0)) {
+  }
+  const std::uint64_t full = leased(swarm);
+  BOOST_TEST(full >= 13u);  // 16, less the reserve, less what is kept for the agent's next
+  const TaskResult repeated = run(std::move(again));  // its result is the journal's
+  BOOST_TEST(leased(swarm) == full + 1);
+  BOOST_TEST(swarm.counter("tasks_repeated") == 1u);
+  filler.link.reset();
+  swarm.finish();
+}
+
 BOOST_AUTO_TEST_CASE(a_new_supervisor_counts_the_same_leases) {
   FaultSwarm swarm("[swarm]\nagents = 1\n[memory]\nclient_quota = \"256KiB\"\n");
   BOOST_REQUIRE(swarm.wait_for_live(1));

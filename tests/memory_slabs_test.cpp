@@ -63,13 +63,13 @@ struct Owner {
     read();
     return true;
   }
-  void refuse(std::uint64_t for_good = 0) {
+  void refuse(std::uint64_t for_good = 0, const char* why = "pool full") {
     auto received = supervisor.expect(PartyMessageKind::bank_request);
     PartyMessage refused;
     refused.kind = PartyMessageKind::bank_refused;
     refused.a = received.message.a;
     refused.b = for_good;
-    std::strcpy(refused.text, "pool full");
+    std::strcpy(refused.text, why);
     banks().refused(refused, now);
   }
   std::optional<Allocation> attempt(std::size_t size_bytes) const {
@@ -196,6 +196,31 @@ BOOST_AUTO_TEST_CASE(a_refused_slab_is_taken_from_a_larger_class) {
   BOOST_REQUIRE(!other.attempt(100));
   BOOST_REQUIRE(other.grant());
   BOOST_TEST(region_size(other, other.attempt(100).value()) == kib);
+}
+
+BOOST_AUTO_TEST_CASE(what_is_refused_for_good_keeps_its_reason) {
+  Owner owner;
+  const auto why_not = [&](std::size_t bytes) {
+    const auto never = owner.banks().try_allocate(bytes, owner.now);
+    BOOST_REQUIRE(!never);
+    BOOST_TEST((never.error().code == ErrorCode::too_large));
+    return never.error().message;
+  };
+  BOOST_REQUIRE(!owner.attempt(300 * kib));
+  owner.refuse(1, "never so much");
+  BOOST_TEST(why_not(300 * kib) == "never so much");
+  // Neither a refusal for now nor a grant changes that.
+  BOOST_REQUIRE(!owner.attempt(pool));
+  owner.refuse(0, "not now");
+  BOOST_TEST(owner.banks().refusal() == "not now");
+  BOOST_TEST(why_not(300 * kib) == "never so much");
+  owner.now += 3'000'000'000;
+  owner.allocate(pool);
+  BOOST_TEST(owner.banks().refusal().empty());
+  BOOST_TEST(why_not(300 * kib) == "never so much");
+  BOOST_REQUIRE(!owner.attempt(200 * kib));
+  owner.refuse(1, "nor that");
+  BOOST_TEST(why_not(300 * kib) == "nor that");
 }
 
 BOOST_AUTO_TEST_CASE(nothing_is_asked_ahead_while_the_pool_is_short) {
