@@ -334,6 +334,7 @@ ClientCore::Taken ClientCore::take_result(TaskResult& result) {
   RingReader& ring = link_->data_in();
   if (!ring.ready()) return Taken::nothing;
   const SlotBody body = ring.front();
+  if (PartyCache::is_answer(body)) return take_cache_answer();
   const Token token{body.token};
   if (body.kind != static_cast<std::uint16_t>(MessageKind::result) ||
       body.inline_bytes > task_inline_bytes_max || (token && !token.well_formed())) {

@@ -9,6 +9,7 @@
 
 #include "ipc/client.hpp"
 #include "ipc/client_numbers.hpp"
+#include "ipc/party_cache.hpp"
 #include "ipc/party_link.hpp"
 
 namespace micro_swarm {
@@ -16,7 +17,8 @@ namespace micro_swarm {
 class ClientCore : public std::enable_shared_from_this<ClientCore> {
  public:
   static Result<std::shared_ptr<ClientCore>> attach(UniqueFd socket, std::uint32_t timeout_ms);
-  explicit ClientCore(std::unique_ptr<PartyLink> link) noexcept : link_(std::move(link)) {}
+  explicit ClientCore(std::unique_ptr<PartyLink> link) noexcept
+      : link_(std::move(link)), cache_(*link_) {}
   ~ClientCore();
   ClientCore(const ClientCore&) = delete;
   ClientCore& operator=(const ClientCore&) = delete;
@@ -26,6 +28,13 @@ class ClientCore : public std::enable_shared_from_this<ClientCore> {
   Result<BatchSubmitted> submit_batch(std::span<TaskRequest> requests, std::uint32_t timeout_ms);
   Result<BatchSubmitted> try_submit_batch(std::span<TaskRequest> requests);
   Result<std::optional<TaskResult>> next_result(std::uint32_t timeout_ms);
+
+  Result<std::optional<CachedEntry>> cache_get(std::string_view name, std::uint32_t timeout_ms);
+  Result<bool> cache_erase(std::string_view name, std::uint32_t timeout_ms);
+  Result<CacheRefusal> cache_put(std::string_view name, std::span<const std::byte> bytes,
+                                 const CacheOptions& options, std::uint32_t timeout_ms);
+  Result<CacheRefusal> cache_put(std::string_view name, Region& region, const CacheOptions& options,
+                                 std::uint32_t timeout_ms);
 
   void release(std::uint32_t hold);
   std::size_t in_flight() const noexcept { return numbers_.count() + kept_.size(); }
@@ -69,7 +78,16 @@ class ClientCore : public std::enable_shared_from_this<ClientCore> {
   bool can_keep_more() const noexcept;
   void wait_for_memory(std::uint64_t deadline_ns);
 
+  // client_cache.cpp
+  Result<void> wait_for_cache_room(std::uint64_t deadline_ns);
+  Result<PartyCache::Answer> wait_for_cache(std::uint64_t number, std::uint64_t deadline_ns);
+  /// The bytes and behind them room for the name are in the region.
+  Result<CacheRefusal> cache_put_region(std::string_view name, Region& region, std::size_t size,
+                                        const CacheOptions& options, std::uint64_t deadline_ns);
+  Taken take_cache_answer();
+
   std::unique_ptr<PartyLink> link_;
+  PartyCache cache_;
   ClientNumbers numbers_;
   std::deque<TaskResult> kept_;
   std::string last_capability_;

@@ -74,6 +74,10 @@ enum class MessageKind : std::uint16_t {
   release = 5,       ///< token going home, Lane::release
   submit_batch = 6,  ///< client -> S, Lane::data; token = the region that submissions and their
                      ///< payloads lie in (right passes to S), see ipc/batch_protocol.hpp
+  cache_get = 9,     ///< these four: ipc/cache_protocol.hpp
+  cache_put = 10,
+  cache_erase = 11,
+  cache_answer = 12,
 };
 
 // SlotBody::inline_data is five words. The first two are the message's own, the other three

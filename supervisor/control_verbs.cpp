@@ -106,6 +106,12 @@ void ControlVerbs::handle(const json& request, const Reply& reply) {
     region_list(request, reply);
   } else if (verb == "memory.show") {
     memory_show(reply);
+  } else if (verb == "cache.list") {
+    cache_list(reply);
+  } else if (verb == "cache.show") {
+    cache_show(reply);
+  } else if (verb == "cache.set") {
+    cache_set(request, reply);
   } else if (verb == "events") {
     events(request, reply);
   } else if (verb == "stop") {
@@ -118,7 +124,7 @@ void ControlVerbs::handle(const json& request, const Reply& reply) {
                       "\"; known are status, agent.list, agent.show, "
                       "agent.register, task.list, task.show, task.find, task.wait, task.result, "
                       "task.cancel, task.explain, task.requeue, scheduler.set, region.list, "
-                      "memory.show, events, stop, attach"));
+                      "memory.show, cache.list, cache.show, cache.set, events, stop, attach"));
   }
 }
 

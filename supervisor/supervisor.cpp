@@ -35,6 +35,7 @@ Supervisor::Supervisor(SupervisorBoot boot)
       banks_(c_),
       tokens_(c_, banks_),
       tasks_(c_, banks_, tokens_),
+      cache_(c_, banks_, tokens_),
       succession_(c_, banks_, tasks_, tokens_),
       parties_(c_, banks_),
       agents_(c_, config_.agents, boot.config.agents.size(), parties_, tasks_, succession_),
@@ -54,6 +55,9 @@ Supervisor::Supervisor(SupervisorBoot boot)
       [this](Peer& p, std::uint64_t number) {
         if (is_agent(p.id)) health_.pong(p, number);
       },
+  });
+  succession_.set_cache([this](Peer& peer, const SlotBody& body, MessageInHand in_hand) {
+    return cache_.handle(peer, body, in_hand);
   });
   banks_.set_give_up_result([this] { return tasks_.evict_one_result(); });
   agents_.set_fatal([this](const Error& error) {
@@ -106,6 +110,7 @@ void Supervisor::open_journal() {
 
 void Supervisor::start() {
   tasks_.adopt();  // an empty table
+  cache_.start();
   agents_.start();
 }
 
@@ -149,6 +154,7 @@ void Supervisor::adopt() {
   std::vector<Hold*> carried = succession_.settle_own();
   tasks_.adopt();
   for (Hold* hold : carried) tokens_.release(*hold);
+  cache_.adopt();
   agents_.adopt(boot_.fds);
   clients_.adopt(boot_.fds);
   for (const RootEvent& event : boot_.recent_events) handle_root_event(event);
@@ -172,7 +178,7 @@ bool Supervisor::settle_in() {
 
 void Supervisor::open_control() {
   verbs_ = std::make_unique<ControlVerbs>(
-      ControlVerbs::Parts{c_, banks_, tasks_, agents_, clients_, holdings_},
+      ControlVerbs::Parts{c_, banks_, tasks_, agents_, clients_, holdings_, cache_},
       [this](bool at_once) { begin_drain(at_once); });
   control_ = std::make_unique<ControlServer>(
       c_.io, UniqueFd(boot_.listen_socket),
@@ -279,6 +285,7 @@ void Supervisor::poll_io() {
   if (c_.io.stopped()) c_.io.restart();
   if (tokens_.has_pending()) tokens_.retry();
   if (tasks_.has_retry()) tasks_.retry();
+  if (cache_.has_retry()) cache_.retry();
   if (durability_) durability_->flush();
 }
 
@@ -292,9 +299,10 @@ void Supervisor::park() {
     return;
   }
   const std::uint64_t now = now_ns();
-  std::uint64_t until = std::min({next_tick_ns_, agents_.next_due_ns(), tasks_.next_deadline_ns()});
+  std::uint64_t until = std::min(
+      {next_tick_ns_, agents_.next_due_ns(), tasks_.next_deadline_ns(), cache_.next_due_ns()});
   // What waits for space at a party is looked at again soon: nobody rings when space appears.
-  if (blocked_ || tokens_.has_pending() || tasks_.has_retry())
+  if (blocked_ || tokens_.has_pending() || tasks_.has_retry() || cache_.has_retry())
     until = std::min(until, now + ns_per_ms);
   if (until > now) c_.io.run_one_for(std::chrono::nanoseconds(until - now));
   BellProtocol::awake(asleep);
@@ -309,6 +317,7 @@ void Supervisor::tick(std::uint64_t now) {
   agents_.tick(now);
   clients_.tick(now);
   tasks_.tick(now);
+  cache_.tick(now);
   if (durability_) durability_->tick();
   health_.tick(now, lag_ns);
   const bool busy = tasks_.unfinished() != 0 || agents_.has_unsettled() || clients_.has_unsettled();
