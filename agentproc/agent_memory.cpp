@@ -86,6 +86,61 @@ std::optional<ReceivedRegion> AgentMemory::receive(std::uint32_t timeout_ms) {
   return memory_.next(shared_from_this());
 }
 
+template <class Ask>
+Result<PartyCache::Answer> AgentMemory::ask_cache(std::uint32_t timeout_ms, Ask&& ask) {
+  auto room = until_done(timeout_ms, [&]() -> Result<bool> { return cache_.has_room(); });
+  if (!room) return room.error();
+  const std::uint64_t number = ask();
+  link_->ring_supervisor();
+  std::optional<PartyCache::Answer> answer;
+  auto done = until_done(timeout_ms, [&]() -> Result<bool> {
+    cache_.repeat();
+    answer = cache_.take_answer(number);
+    return answer.has_value();
+  });
+  if (!done) {
+    cache_.abandon(number);
+    return done.error();
+  }
+  if (!answer->is_unreadable) return *answer;
+  release_hold(answer->hold);
+  return Error{ErrorCode::protocol, "a cache entry whose memory makes no sense", 0};
+}
+
+Result<std::optional<CachedEntry>> AgentMemory::cache_get(std::string_view name,
+                                                          std::uint32_t timeout_ms) {
+  auto answer = ask_cache(timeout_ms, [&] { return cache_.get(name); });
+  if (!answer) return answer.error();
+  if (answer->answer == CacheAnswer::refused)
+    return Error{ErrorCode::refused, std::string(text_of(answer->refusal)), 0};
+  if (answer->answer != CacheAnswer::found) return std::optional<CachedEntry>();
+  return std::optional(CachedEntry(shared_from_this(), answer->bytes, answer->hold));
+}
+
+Result<CacheRefusal> AgentMemory::cache_put(std::string_view name, std::span<const std::byte> bytes,
+                                            const CacheOptions& options, std::uint32_t timeout_ms) {
+  if (name.empty() || name.size() > cache_name_bytes_max) return CacheRefusal::bad_name;
+  if (bytes.empty()) return CacheRefusal::bad_size;
+  if (bytes.size() > 0xffffffffu - name.size()) return CacheRefusal::too_large;
+  auto region = allocate(bytes.size() + name.size(), timeout_ms);
+  if (!region) return region.error();
+  std::memcpy(region->bytes().data(), bytes.data(), bytes.size());
+  std::memcpy(region->bytes().data() + bytes.size(), name.data(), name.size());
+  auto answer = ask_cache(timeout_ms, [&] {
+    return cache_.put(memory_.give_up(*region), bytes.size(), name,
+                      CachePutWord::make(options.ttl_ms, options.priority, name.size()));
+  });
+  if (!answer) return answer.error();
+  if (answer->answer == CacheAnswer::stored) return CacheRefusal::none;
+  return answer->refusal == CacheRefusal::none ? CacheRefusal::interrupted : answer->refusal;
+}
+
+Result<bool> AgentMemory::cache_erase(std::string_view name, std::uint32_t timeout_ms) {
+  auto answer = ask_cache(timeout_ms, [&] { return cache_.erase(name); });
+  if (!answer) return answer.error();
+  return answer->answer == CacheAnswer::erased;
+}
+
 void AgentMemory::release_hold(std::uint32_t hold) noexcept {
   if (link_ == nullptr) return;
   if (link_->release(hold)) link_->ring_supervisor();

@@ -8,6 +8,8 @@
 #include <optional>
 #include <span>
 
+#include "ipc/client_cache.hpp"
+#include "ipc/party_cache.hpp"
 #include "ipc/party_memory.hpp"
 
 namespace micro_swarm {
@@ -27,7 +29,7 @@ class WorkLoop {
 class AgentMemory final : public RegionKeeper, public std::enable_shared_from_this<AgentMemory> {
  public:
   AgentMemory(PartyLink& link, WorkLoop& loop) noexcept
-      : link_(&link), loop_(&loop), memory_(link) {}
+      : link_(&link), loop_(&loop), memory_(link), cache_(link) {}
 
   /// Memory of this agent's own. Waits up to `timeout_ms` for it, less when the task is cancelled.
   /// Errors: usage (0 bytes), too_large (more than the pool can give), timed_out (says why none
@@ -47,6 +49,18 @@ class AgentMemory final : public RegionKeeper, public std::enable_shared_from_th
   /// `timeout_ms` (0 = only looks), less when the task is cancelled. At most PartyMemory::inbox_max
   /// wait here; further ones go back to their senders.
   std::optional<ReceivedRegion> receive(std::uint32_t timeout_ms = 0);
+
+  /// As Client::cache_get: an entry of the cache, read where it lies; nullopt: there is none of
+  /// that name. Errors: refused (too many read it; no hold is free), timed_out, cancelled.
+  Result<std::optional<CachedEntry>> cache_get(std::string_view name,
+                                               std::uint32_t timeout_ms = 30'000);
+  /// As Client::cache_put: none = it is there now. Errors: as allocate, timed_out, cancelled.
+  Result<CacheRefusal> cache_put(std::string_view name, std::span<const std::byte> bytes,
+                                 const CacheOptions& options = {},
+                                 std::uint32_t timeout_ms = 30'000);
+  /// False = there was none.
+  Result<bool> cache_erase(std::string_view name, std::uint32_t timeout_ms = 30'000);
+
   PartyMemoryStats stats() const noexcept { return memory_.stats(); }
 
   // RegionKeeper:
@@ -56,6 +70,7 @@ class AgentMemory final : public RegionKeeper, public std::enable_shared_from_th
 
   // For the thread that runs it:
   PartyMemory& party() noexcept { return memory_; }
+  PartyCache& cache() noexcept { return cache_; }
   /// The runtime ends; regions that outlive it are the supervisor's to settle.
   void detach() noexcept { link_ = nullptr; }
 
@@ -64,9 +79,14 @@ class AgentMemory final : public RegionKeeper, public std::enable_shared_from_th
   template <class Attempt>
   Result<void> until_done(std::uint32_t timeout_ms, Attempt&& attempt);
 
+  /// `ask() -> number`; the answer to it.
+  template <class Ask>
+  Result<PartyCache::Answer> ask_cache(std::uint32_t timeout_ms, Ask&& ask);
+
   PartyLink* link_;
   WorkLoop* loop_;
   PartyMemory memory_;
+  PartyCache cache_;
 };
 
 }  // namespace micro_swarm

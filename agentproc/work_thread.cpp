@@ -126,6 +126,10 @@ void WorkThread::take_messages() {
       if (!memory_->party().take_next()) return;
       continue;
     }
+    if (PartyCache::is_answer(body)) {
+      if (memory_->cache().take() != PartyCache::Taken::done) return;
+      continue;
+    }
     // Before the task runs: a dispatch that kills its agent must not kill the successor too.
     ring.advance();
     dispatches_.push_back(body);

@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "common/cache_options.hpp"
 #include "common/compression.hpp"
 #include "common/ids.hpp"
 #include "common/result.hpp"
@@ -87,6 +88,15 @@ struct MemoryConfig {
   }
 };
 
+struct CacheConfig {
+  std::uint64_t capacity = 0;  ///< bytes of the pool; 0 = a quarter of it
+  caching::Policy policy = caching::Policy::lru;
+  caching::OnEviction on_eviction = caching::OnEviction::drop;
+  std::uint64_t spill_max = 256ull << 20;  ///< bytes on disk
+  Codec compression = Codec::lz4;
+  std::uint32_t entries_max = 4'096;
+};
+
 struct TasksConfig {
   std::uint32_t queue_size = 10'000;  ///< task records kept
   std::uint32_t attempts_max = 5;     ///< executions before the dead-letter list
@@ -142,6 +152,7 @@ std::string_view name_of(ConfigOrigin value);
 struct Config {
   SwarmConfig swarm;
   MemoryConfig memory;
+  CacheConfig cache;
   TasksConfig tasks;
   SchedulerConfig scheduler;
   SupervisionConfig supervision;

@@ -134,6 +134,13 @@ class Finisher {
                                             " is no multiple of memory.region_size, which is " +
                                             exact_size_text(c.memory.region_size));
     if (auto quotas = check_quotas(); !quotas) return quotas.error();
+    if (c.cache.capacity > c.memory.pool_size)
+      return refuse("cache.capacity", exact_size_text(c.cache.capacity) +
+                                          " is more than memory.pool_size, which is " +
+                                          exact_size_text(c.memory.pool_size));
+    if (c.cache.on_eviction == caching::OnEviction::spill && c.swarm.state_dir.empty())
+      return refuse("cache.on_eviction",
+                    "\"spill\" needs a directory to spill to; set swarm.state_dir");
     if (c.supervision.backoff_initial_ms > c.supervision.backoff_max_ms)
       return refuse("supervision.backoff_initial_ms",
                     std::to_string(c.supervision.backoff_initial_ms) +

@@ -79,6 +79,16 @@ struct Words<WhenClientDies> {
   static constexpr std::array values{WhenClientDies::keep, WhenClientDies::cancel};
 };
 template <>
+struct Words<caching::Policy> {
+  static constexpr std::array values{caching::Policy::lru, caching::Policy::lfu,
+                                     caching::Policy::fifo, caching::Policy::ttl};
+};
+template <>
+struct Words<caching::OnEviction> {
+  static constexpr std::array values{caching::OnEviction::drop, caching::OnEviction::compress,
+                                     caching::OnEviction::spill};
+};
+template <>
 struct Words<AgentKind> {
   static constexpr std::array values{AgentKind::generic, AgentKind::neural, AgentKind::external};
 };
@@ -107,6 +117,13 @@ void visit_settings(AConfig& c, Visitor&& v) {
     SizeRange{kib, 64 * kib * mib, false});
   v("memory", "compression", c.memory.compression, Choice{});
   v("memory", "guard", c.memory.guard, Switch{});
+
+  v("cache", "capacity", c.cache.capacity, SizeRange{0, 64 * kib * mib, false});
+  v("cache", "policy", c.cache.policy, Choice{});
+  v("cache", "on_eviction", c.cache.on_eviction, Choice{});
+  v("cache", "spill_max", c.cache.spill_max, SizeRange{0, kib * kib * mib, false});
+  v("cache", "compression", c.cache.compression, Choice{});
+  v("cache", "entries_max", c.cache.entries_max, Range{16, 65'536});
 
   v("tasks", "queue_size", c.tasks.queue_size, Range{16, 1'000'000});
   v("tasks", "attempts_max", c.tasks.attempts_max, Range{1, 255});

@@ -115,6 +115,21 @@ Result<BatchSubmitted> Client::try_submit_batch(std::span<TaskRequest> requests)
 Result<std::optional<TaskResult>> Client::next_result(std::uint32_t timeout_ms) {
   return core_->next_result(timeout_ms);
 }
+Result<CacheRefusal> Client::cache_put(std::string_view name, std::span<const std::byte> bytes,
+                                       const CacheOptions& options, std::uint32_t timeout_ms) {
+  return core_->cache_put(name, bytes, options, timeout_ms);
+}
+Result<CacheRefusal> Client::cache_put(std::string_view name, Region&& region,
+                                       const CacheOptions& options, std::uint32_t timeout_ms) {
+  return core_->cache_put(name, region, options, timeout_ms);
+}
+Result<std::optional<CachedEntry>> Client::cache_get(std::string_view name,
+                                                     std::uint32_t timeout_ms) {
+  return core_->cache_get(name, timeout_ms);
+}
+Result<bool> Client::cache_erase(std::string_view name, std::uint32_t timeout_ms) {
+  return core_->cache_erase(name, timeout_ms);
+}
 std::size_t Client::in_flight() const noexcept { return core_->in_flight(); }
 std::uint64_t Client::doubled_results() const noexcept { return core_->doubled(); }
 std::vector<std::string> Client::capabilities() const { return core_->capabilities(); }

@@ -27,6 +27,7 @@
 
 #include "common/posix.hpp"
 #include "common/result.hpp"
+#include "ipc/client_cache.hpp"
 #include "ipc/party_memory.hpp"
 #include "ipc/party_protocol.hpp"
 #include "ipc/region.hpp"
@@ -242,6 +243,27 @@ class Client {
   /// `timeout_ms` (0 = only look). Spins for a moment, then sleeps.
   /// Errors: refused (too many results are held: release some), not_running.
   Result<std::optional<TaskResult>> next_result(std::uint32_t timeout_ms);
+
+  /// Puts an entry into the swarm's cache: `bytes`, copied, under a name of 1 to 64 bytes. Returns
+  /// once it is there (CacheRefusal::none) or refused. Blocks up to `timeout_ms`; results that
+  /// arrive meanwhile are kept for next_result(). After timed_out it may come to be there still.
+  /// Errors: refused (the pool is full, too many results are held), timed_out, not_running.
+  Result<CacheRefusal> cache_put(std::string_view name, std::span<const std::byte> bytes,
+                                 const CacheOptions& options = {},
+                                 std::uint32_t timeout_ms = 10'000);
+  /// The same of a region, whole, handed over; empty after an answer, whatever it is. Copied once
+  /// less where it has room for the name behind the bytes.
+  Result<CacheRefusal> cache_put(std::string_view name, Region&& region,
+                                 const CacheOptions& options = {},
+                                 std::uint32_t timeout_ms = 10'000);
+  /// The entry of that name, to be read where it lies; nullopt: there is none. Waits up to
+  /// `timeout_ms`, also for an entry that has to be brought back first. Errors: refused (31 readers
+  /// have it; too many results are held), timed_out, not_running.
+  Result<std::optional<CachedEntry>> cache_get(std::string_view name,
+                                               std::uint32_t timeout_ms = 10'000);
+  /// False: there is no such entry (or a supervisor died after it was gone). Whoever reads it keeps
+  /// it until it lets go. Errors: timed_out, not_running.
+  Result<bool> cache_erase(std::string_view name, std::uint32_t timeout_ms = 10'000);
 
   /// Submissions whose result has not been returned by next_result() yet.
   std::size_t in_flight() const noexcept;

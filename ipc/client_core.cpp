@@ -342,6 +342,7 @@ ClientCore::Taken ClientCore::take_result(TaskResult& result) {
   const SlotBody body = ring.front();
   if (body.kind == static_cast<std::uint16_t>(MessageKind::transfer))
     return memory_.take_next() ? Taken::dropped : Taken::no_hold;
+  if (PartyCache::is_answer(body)) return take_cache_answer();
   const Token token{body.token};
   if (body.kind != static_cast<std::uint16_t>(MessageKind::result) ||
       body.inline_bytes > task_inline_bytes_max || (token && !token.well_formed())) {

@@ -9,6 +9,7 @@
 
 #include "ipc/client.hpp"
 #include "ipc/client_numbers.hpp"
+#include "ipc/party_cache.hpp"
 #include "ipc/party_link.hpp"
 #include "ipc/party_memory.hpp"
 
@@ -18,7 +19,7 @@ class ClientCore final : public RegionKeeper, public std::enable_shared_from_thi
  public:
   static Result<std::shared_ptr<ClientCore>> attach(UniqueFd socket, std::uint32_t timeout_ms);
   explicit ClientCore(std::unique_ptr<PartyLink> link) noexcept
-      : link_(std::move(link)), memory_(*link_) {}
+      : link_(std::move(link)), memory_(*link_), cache_(*link_) {}
   ~ClientCore() override;
   ClientCore(const ClientCore&) = delete;
   ClientCore& operator=(const ClientCore&) = delete;
@@ -38,6 +39,12 @@ class ClientCore final : public RegionKeeper, public std::enable_shared_from_thi
                      std::uint32_t timeout_ms);
   Result<std::optional<ReceivedRegion>> receive(std::uint32_t timeout_ms);
   const PartyMemory& memory() const noexcept { return memory_; }
+  Result<std::optional<CachedEntry>> cache_get(std::string_view name, std::uint32_t timeout_ms);
+  Result<bool> cache_erase(std::string_view name, std::uint32_t timeout_ms);
+  Result<CacheRefusal> cache_put(std::string_view name, std::span<const std::byte> bytes,
+                                 const CacheOptions& options, std::uint32_t timeout_ms);
+  Result<CacheRefusal> cache_put(std::string_view name, Region& region, const CacheOptions& options,
+                                 std::uint32_t timeout_ms);
 
   void release(std::uint32_t hold);
   // RegionKeeper:
@@ -95,8 +102,17 @@ class ClientCore final : public RegionKeeper, public std::enable_shared_from_thi
   /// For a message on the socket.
   void wait_for_socket(std::uint64_t time_ns);
 
+  // client_cache.cpp
+  Result<void> wait_for_cache_room(std::uint64_t deadline_ns);
+  Result<PartyCache::Answer> wait_for_cache(std::uint64_t number, std::uint64_t deadline_ns);
+  /// The bytes and behind them room for the name are in the region.
+  Result<CacheRefusal> cache_put_region(std::string_view name, Region& region, std::size_t size,
+                                        const CacheOptions& options, std::uint64_t deadline_ns);
+  Taken take_cache_answer();
+
   std::unique_ptr<PartyLink> link_;
   PartyMemory memory_;
+  PartyCache cache_;
   ClientNumbers numbers_;
   std::deque<TaskResult> kept_;
   std::string last_capability_;

@@ -39,6 +39,13 @@ class PartyMemory {
     return Region(std::move(keeper), allocation.memory, allocation.hold);
   }
 
+  /// The region's hold, for whoever passes its token on by another kind of message. Empty then.
+  static std::uint32_t give_up(Region& region) noexcept {
+    const std::uint32_t hold = region.hold_;
+    region.forget();
+    return hold;
+  }
+
   /// Hands the region over. False = no room in the ring now, nothing happened. Empty after true.
   /// Errors: usage (empty, another party's, to itself), not_found (no such party), not_running (it
   /// is gone for good).

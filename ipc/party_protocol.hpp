@@ -75,6 +75,10 @@ enum class MessageKind : std::uint16_t {
   submit_batch = 6,  ///< client -> S, Lane::data; token = the region that submissions and their
                      ///< payloads lie in (right passes to S), see ipc/batch_protocol.hpp
   transfer = 7,      ///< party -> S -> party, Lane::data; token = a region (right passes on)
+  cache_get = 9,     ///< these four: ipc/cache_protocol.hpp
+  cache_put = 10,
+  cache_erase = 11,
+  cache_answer = 12,
 };
 
 // SlotBody::inline_data is five words. The first two are the message's own, the other three
@@ -131,7 +135,8 @@ struct TransferWord {
 
 /// Whether a message of this kind brings a right: what becomes of it if nobody takes it.
 constexpr bool carries_right(MessageKind kind) {
-  return kind == MessageKind::result || kind == MessageKind::transfer;
+  return kind == MessageKind::result || kind == MessageKind::transfer ||
+         kind == MessageKind::cache_answer;
 }
 
 /// submit_batch: word 0 = number of the first entry, the others follow one by one; word 1 = how

@@ -29,7 +29,7 @@ std::uint64_t process_start_ticks(pid_t pid) {
 
 Result<Segment> Segment::create(const char* name, PartyId party, Incarnation incarnation,
                                 const SegmentLayout& layout, SegmentKind kind,
-                                std::uint32_t task_capacity) {
+                                std::uint32_t task_capacity, std::uint32_t cache_entries) {
   auto fd = create_memfd(name, layout.size_bytes);
   if (!fd) return fd.error();
   auto mapping = Mapping::map(fd->get(), layout.size_bytes, Mapping::Access::read_write);
@@ -47,19 +47,20 @@ Result<Segment> Segment::create(const char* name, PartyId party, Incarnation inc
   header.size_bytes = layout.size_bytes;
   header.hold_count = layout.hold_count;
   header.task_capacity = task_capacity;
+  header.cache_entries = cache_entries;
   if (auto sealed = seal_one_writer(segment.fd()); !sealed) return sealed.error();
   return segment;
 }
 
 Result<Segment> Segment::create_party(PartyId party, Incarnation incarnation) {
   return create("microswarm-segment", party, incarnation, party_layout(party), SegmentKind::party,
-                0);
+                0, 0);
 }
 
 Result<Segment> Segment::create_nameless_agent() {
   static_assert(party_layout(0).regions == party_layout(agents_max - 1).regions &&
                 party_layout(0).size_bytes == party_layout(agents_max - 1).size_bytes);
-  return create("microswarm-segment", no_party, 0, party_layout(0), SegmentKind::party, 0);
+  return create("microswarm-segment", no_party, 0, party_layout(0), SegmentKind::party, 0, 0);
 }
 
 void Segment::identify(PartyId party, Incarnation incarnation) noexcept {
@@ -67,9 +68,11 @@ void Segment::identify(PartyId party, Incarnation incarnation) noexcept {
   view_.header().incarnation = incarnation;
 }
 
-Result<Segment> Segment::create_supervisor(std::uint32_t task_capacity) {
-  return create("microswarm-supervisor", supervisor_party, 1, supervisor_layout(task_capacity),
-                SegmentKind::supervisor, task_capacity);
+Result<Segment> Segment::create_supervisor(std::uint32_t task_capacity,
+                                           std::uint32_t cache_entries) {
+  return create("microswarm-supervisor", supervisor_party, 1,
+                supervisor_layout(task_capacity, cache_entries), SegmentKind::supervisor,
+                task_capacity, cache_entries);
 }
 
 namespace {
@@ -126,7 +129,7 @@ Result<Segment> Segment::attach_supervisor(UniqueFd fd) {
   auto mapping = Mapping::map(fd.get(), size_bytes, Mapping::Access::read_only);
   if (!mapping) return with_context(mapping.error(), "mapping the supervisor's segment");
   const auto* header = reinterpret_cast<const SegmentHeader*>(mapping->data());
-  const SegmentLayout layout = supervisor_layout(header->task_capacity);
+  const SegmentLayout layout = supervisor_layout(header->task_capacity, header->cache_entries);
   if (layout.size_bytes != size_bytes) return mismatch("size", size_bytes, layout.size_bytes);
   if (auto ok = check_header(*header, SegmentKind::supervisor, supervisor_party, 1, layout); !ok)
     return ok.error();

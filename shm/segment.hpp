@@ -49,6 +49,14 @@ class SegmentView {
     return at<TaskDependencies>(layout_.extension +
                                 supervisor_extension(header().task_capacity).dependencies);
   }
+  CacheSettingsRow& cache_settings() const noexcept {
+    return *at<CacheSettingsRow>(layout_.extension +
+                                 supervisor_extension(header().task_capacity).cache_settings);
+  }
+  CacheRow* cache_rows() const noexcept {
+    return at<CacheRow>(layout_.extension +
+                        supervisor_extension(header().task_capacity).cache_rows);
+  }
 
  private:
   template <class T>
@@ -73,7 +81,8 @@ class Segment {
   /// the party is an agent's id: all agents' segments have one layout.
   void identify(PartyId party, Incarnation incarnation) noexcept;
   /// The supervisor's; root makes it and forks supervisors with the mapping in them.
-  static Result<Segment> create_supervisor(std::uint32_t task_capacity);
+  static Result<Segment> create_supervisor(std::uint32_t task_capacity,
+                                           std::uint32_t cache_entries = 0);
 
   /// Verifies memfd, seals, size, magic, layout version and identity, then maps read-only.
   /// Errors: ErrorCode::protocol (a liar or another version) naming what was found and expected.
@@ -94,7 +103,7 @@ class Segment {
       : fd_(std::move(fd)), mapping_(std::move(mapping)), view_(mapping_.data(), layout) {}
   static Result<Segment> create(const char* name, PartyId party, Incarnation incarnation,
                                 const SegmentLayout& layout, SegmentKind kind,
-                                std::uint32_t task_capacity);
+                                std::uint32_t task_capacity, std::uint32_t cache_entries);
   UniqueFd fd_;
   Mapping mapping_;
   SegmentView view_;

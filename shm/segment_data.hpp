@@ -19,7 +19,7 @@
 namespace micro_swarm {
 
 inline constexpr std::uint64_t segment_magic = 0x316d72617753754dull;  // "MuSwarm1"
-inline constexpr std::uint32_t layout_version = 4;
+inline constexpr std::uint32_t layout_version = 5;
 
 enum class SegmentKind : std::uint32_t { party = 1, supervisor = 2 };
 
@@ -38,6 +38,7 @@ struct SegmentHeader {
   std::uint64_t size_bytes;
   std::uint32_t hold_count;
   std::uint32_t task_capacity;  ///< supervisor only, else 0
+  std::uint32_t cache_entries;  ///< supervisor only, else 0
 
   alignas(64) Word asleep;    ///< 1 = parked on its bell; senders must ring
   alignas(64) Word progress;  ///< grows while the work thread gets on

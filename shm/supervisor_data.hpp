@@ -4,6 +4,7 @@
 // Everybody maps them read-only; a new supervisor takes over the same memory through the one
 // writable map that root keeps. What a death leaves: see each table, and supervisor/adoption.hpp.
 
+#include "shm/cache_data.hpp"
 #include "shm/segment_data.hpp"
 #include "shm/task_record_data.hpp"
 
@@ -178,7 +179,8 @@ struct SupervisorTables {
   HeirArea heirs[parties_max];
   DeliveryRow deliveries[delivery_rows];
   // TaskRecord[task_capacity], TaskOptionsRow[task_capacity] and TaskDependencies[task_capacity]
-  // follow, each at the start of a page (SupervisorExtension)
+  // follow, then CacheSettingsRow and CacheRow[cache_entries], each at the start of a page
+  // (SupervisorExtension)
 };
 static_assert(std::is_standard_layout_v<SupervisorTables>);
 
@@ -189,27 +191,38 @@ struct SupervisorExtension {
   std::uint64_t records = 0;
   std::uint64_t options = 0;
   std::uint64_t dependencies = 0;
+  std::uint64_t cache_settings = 0;
+  std::uint64_t cache_rows = 0;
   std::uint64_t bytes = 0;
 };
-constexpr SupervisorExtension supervisor_extension(std::uint32_t task_capacity) {
+constexpr SupervisorExtension supervisor_extension(std::uint32_t task_capacity,
+                                                   std::uint32_t cache_entries = 0) {
   SupervisorExtension at;
   at.records = page_up(sizeof(SupervisorTables));
   at.options = at.records + page_up(std::uint64_t{task_capacity} * sizeof(TaskRecord));
   at.dependencies = at.options + page_up(std::uint64_t{task_capacity} * sizeof(TaskOptionsRow));
-  at.bytes = at.dependencies + page_up(std::uint64_t{task_capacity} * sizeof(TaskDependencies));
+  at.cache_settings =
+      at.dependencies + page_up(std::uint64_t{task_capacity} * sizeof(TaskDependencies));
+  at.cache_rows = at.cache_settings + page_up(sizeof(CacheSettingsRow));
+  at.bytes = at.cache_rows + page_up(std::uint64_t{cache_entries} * sizeof(CacheRow));
   return at;
 }
 
 /// The supervisor's holds: for each task one for its payload and one for its result; one for each
-/// delivery; and, the last ones, these for tokens that only pass through.
+/// delivery; those of the cache; and, the last ones, these for tokens that only pass through.
 inline constexpr std::uint32_t transit_holds = 256;
 constexpr std::uint32_t first_delivery_hold(std::uint32_t task_capacity) {
   return 2 * task_capacity;
 }
-constexpr SegmentLayout supervisor_layout(std::uint32_t task_capacity) {
-  return segment_layout(supervisor_party,
-                        first_delivery_hold(task_capacity) + delivery_rows + transit_holds,
-                        supervisor_extension(task_capacity).bytes);
+constexpr std::uint32_t first_cache_hold(std::uint32_t task_capacity) {
+  return first_delivery_hold(task_capacity) + delivery_rows;
+}
+constexpr SegmentLayout supervisor_layout(std::uint32_t task_capacity,
+                                          std::uint32_t cache_entries = 0) {
+  return segment_layout(
+      supervisor_party,
+      first_cache_hold(task_capacity) + cache_holds(cache_entries) + transit_holds,
+      supervisor_extension(task_capacity, cache_entries).bytes);
 }
 
 }  // namespace micro_swarm

@@ -62,6 +62,10 @@ constexpr std::uint32_t task_generation(TaskId id) { return static_cast<std::uin
 
 inline constexpr std::size_t task_inline_bytes_max = 24;
 
+constexpr std::uint64_t client_key(PartyId client, Incarnation incarnation) {
+  return (std::uint64_t{client} << 16) | incarnation;
+}
+
 /// The request as accepted: constant while the record is not free, covered by `checksum`.
 struct TaskRequestData {
   std::uint64_t client_key = 0;  ///< identifies the submitter's life: {party, incarnation}

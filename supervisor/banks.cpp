@@ -17,6 +17,14 @@ BankWord word_of(const BankRow& row) {
   word.word = load(row.word);
   return word;
 }
+/// BankRow::request of a bank of the supervisor's own that holds entries of the cache.
+constexpr std::uint64_t cache_request = 1;
+/// How often the cache is asked for one who needs memory: entries of a slab go one by one.
+constexpr int cache_asked_max = 64;
+
+bool is_reserve_used(const BankRow& row, BankWord word) {
+  return word.owner() == supervisor_party && row.request != cache_request;
+}
 std::uint64_t regions_taken(const BankRow& row, std::uint64_t pool_region_bytes) {
   return pool_regions_of(pool_region_bytes, row.slots, row.region_bytes);
 }
@@ -36,7 +44,7 @@ void Banks::adopt(const std::function<int(std::uint32_t bank)>& kept) {
     leased_regions_ += taken;
     // Whoever is above its soft mark was told so by the last supervisor.
     leased_by_[state == BankState::heired ? supervisor_party : word.owner()] += taken;
-    if (word.owner() == supervisor_party) own_regions_ += taken;
+    if (is_reserve_used(row, word)) own_regions_ += taken;
     const int fd = kept(bank);
     if (fd >= 0) {
       memory_[bank] = UniqueFd(fd);
@@ -169,6 +177,9 @@ void Banks::requested(Peer& peer, const PartyMessage& message) {
       leased_regions_ + wanted + kept + reserve_for_agents(peer.id) > budget / 4 * 3)
     return refuse("asked ahead, and there is no plenty");
   if (leased_regions_ + wanted + kept > budget) return_idle();
+  take_back_from_cache(wanted, [&] {
+    return leased_regions_ + wanted + kept + reserve_for_agents(peer.id) > budget;
+  });
   if (leased_regions_ + wanted + kept + reserve_for_agents(peer.id) > budget && give_up_result_) {
     // Results that nobody fetches give way, as many as are asked for; asked again, more. Those of
     // the living take their way home through the owner, who then returns the bank or uses it.
@@ -252,6 +263,7 @@ Result<Token> Banks::hold_bytes(std::span<const std::byte> bytes, Hold& hold) {
            leased_regions_ + wanted + reserve_for_agents(no_party) > budget;
   };
   if (is_full()) return_idle();
+  take_back_from_cache(wanted, is_full);
   if (is_full() && give_up_result_) {
     for (std::uint64_t n = 0; n < wanted && give_up_result_(); ++n) {
     }
@@ -290,6 +302,62 @@ Result<Token> Banks::hold_bytes(std::span<const std::byte> bytes, Hold& hold) {
   const RegionIndex index = region_index(bank, 0);
   return allocate(hold, c_.tables().heir_regions[index], supervisor_party, index,
                   first_generation(row.serial));
+}
+
+/// Entries of the cache give way before anybody's result does. What is compressed or spilled first
+/// comes later: whoever asked comes again.
+template <class IsFull>
+void Banks::take_back_from_cache(std::uint64_t regions, const IsFull& is_full) {
+  if (!cache_gives_way_) return;
+  for (int n = 0; n < cache_asked_max && is_full(); ++n) {
+    const bool was_wanted = refused_since_return_;
+    const bool gave = cache_gives_way_(regions * c_.config.memory.region_size);
+    if (gave) return_idle();
+    refused_since_return_ = was_wanted;
+    if (!gave) return;
+  }
+}
+
+Result<void> Banks::room_for_own(std::uint32_t slots, std::uint64_t region_bytes,
+                                 bool may_displace) {
+  const std::uint64_t pool_region = c_.config.memory.region_size;
+  const std::uint64_t budget = c_.pool_regions();
+  const std::uint64_t wanted = pool_regions_of(pool_region, slots, region_bytes);
+  if (wanted > budget - c_.reserved_regions())
+    return Error{ErrorCode::too_large,
+                 std::to_string(region_bytes) + " bytes do not fit into the pool", 0};
+  const auto is_full = [&] {
+    return leased_regions_ + wanted + kept_for_supervisor() + reserve_for_agents(no_party) > budget;
+  };
+  if (is_full()) return_idle();
+  if (may_displace) take_back_from_cache(wanted, is_full);
+  if (is_full() || find_free_row() == banks_max) return Error{ErrorCode::refused, "pool full", 0};
+  return {};
+}
+
+std::uint32_t Banks::add_own(std::uint32_t slots, std::uint64_t region_bytes, UniqueFd memory) {
+  const std::uint32_t bank = find_free_row();
+  next_row_ = (bank + 1) % banks_max;
+  rows_used_ = std::max(rows_used_, bank + 1);
+  BankRow& row = c_.tables().banks[bank];
+  row.slots = slots;
+  row.region_bytes = region_bytes;
+  row.request = cache_request;
+  row.serial += 1;
+  memory_[bank] = std::move(memory);
+  // As in hold_bytes().
+  c_.root.keep(fd_key::bank + bank, memory_[bank].get());
+  store(row.word, BankWord::make(BankState::heired, supervisor_party, 1).word);
+  add_leased(supervisor_party, pool_regions_of(c_.config.memory.region_size, slots, region_bytes));
+  return bank;
+}
+
+bool Banks::is_of_cache(Token token) const {
+  if (!token.well_formed() || token.owner() != supervisor_party) return false;
+  const BankRow& row = c_.tables().banks[bank_of(token.region())];
+  const BankWord word = word_of(row);
+  return word.state() == BankState::heired && word.owner() == supervisor_party &&
+         row.request == cache_request;
 }
 
 void Banks::memory_arrived(Peer& peer, const PartyMessage& message, UniqueFd fd) {
@@ -527,7 +595,8 @@ void Banks::free_row(std::uint32_t bank) {
   if (bank < readers_.size()) readers_[bank].clear();
   const BankWord was = word_of(row);
   const std::uint64_t taken = regions_taken(row, c_.config.memory.region_size);
-  if (was.owner() == supervisor_party) own_regions_ -= taken;
+  if (is_reserve_used(row, was)) own_regions_ -= taken;
+  if (was.owner() == supervisor_party && own_bank_gone_) own_bank_gone_(bank);
   remove_leased(was.state() == BankState::heired ? supervisor_party : was.owner(), taken);
   // The row's next use begins above every generation of this one, however often its regions were
   // used: its tokens stay stale. Whoever dies between the two stores leaves the usual 4096.

@@ -44,6 +44,16 @@ class Banks {
   /// What gives up one result that nobody has fetched when the pool is full; false = there is none.
   void set_give_up_result(std::function<bool()> give_up) { give_up_result_ = std::move(give_up); }
 
+  /// What takes back up to so many bytes of the pool from the cache, before results give way; false
+  /// = nothing came of it just now.
+  void set_cache_gives_way(std::function<bool(std::uint64_t bytes)> gives_way) {
+    cache_gives_way_ = std::move(gives_way);
+  }
+  /// Told of a bank of the cache that is not there any more.
+  void set_own_bank_gone(std::function<void(std::uint32_t bank)> gone) {
+    own_bank_gone_ = std::move(gone);
+  }
+
   /// Rows and budget as the tables say; for a new supervisor. `kept(bank)` = root's fd or -1.
   void adopt(const std::function<int(std::uint32_t bank)>& kept);
 
@@ -78,6 +88,16 @@ class Banks {
   /// `hold` (empty) gets the right to it. For payloads and results that come from disk.
   /// Errors: refused (no room in the pool now), too_large (never), system.
   Result<Token> hold_bytes(std::span<const std::byte> bytes, Hold& hold);
+  /// There is room for a bank of the cache's: beside what is kept for agents and the supervisor.
+  /// `may_displace`: other entries may have to go. Errors: refused (not now), too_large (never).
+  Result<void> room_for_own(std::uint32_t slots, std::uint64_t region_bytes, bool may_displace);
+  /// Enters it, right after room_for_own(); `memory` is read-only. Nothing of it is out yet:
+  /// return_idle() frees it unless a region is allocated before.
+  std::uint32_t add_own(std::uint32_t slots, std::uint64_t region_bytes, UniqueFd memory);
+  /// The token is of a bank made by add_own(), in whichever life.
+  bool is_of_cache(Token token) const;
+  /// The bank's memory, read-only, as long as a right to it is out; -1: there is none.
+  int memory_fd(std::uint32_t bank) const { return memory_[bank] ? memory_[bank].get() : -1; }
   /// A read-only descriptor of the bank, for a client of the control socket.
   Result<UniqueFd> descriptor(std::uint32_t bank) const;
 
@@ -155,6 +175,8 @@ class Banks {
   void return_some_idle();
   void return_if_idle(std::uint32_t bank);
   void free_row(std::uint32_t bank);
+  template <class IsFull>
+  void take_back_from_cache(std::uint64_t regions, const IsFull& is_full);
   std::uint32_t find_free_row() const;
   std::uint64_t reserve_for_agents(PartyId asking) const;
   std::uint64_t kept_for_supervisor() const;
@@ -174,6 +196,8 @@ class Banks {
   std::uint32_t next_look_ = 0;
   std::uint64_t next_trim_ns_ = 0;
   std::function<bool()> give_up_result_;
+  std::function<bool(std::uint64_t bytes)> cache_gives_way_;
+  std::function<void(std::uint32_t bank)> own_bank_gone_;
   std::uint32_t rows_used_ = 0;  // high-water mark: rows behind it were never used
   bool refused_since_return_ = false;
 };

@@ -40,7 +40,7 @@ json to_json(const RegionUse& use, std::uint64_t now) {
           {"slot", slot_of(use.region)},
           {"owner", use.owner},
           {"state", state_of(use)},
-          {"orphaned", use.bank_state == BankState::heired},
+          {"orphaned", use.bank_state == BankState::heired && !use.is_cached},
           {"generation", use.generation},
           {"tokens", use.rights_out},
           {"in_transit", use.in_transit()},
@@ -61,15 +61,16 @@ struct Wanted {
                      [this](const Holding& holding) { return holding.holder == held_by; }))
       return false;
     if (state.empty() || state == state_of(use)) return true;
-    if (state == "orphaned") return use.bank_state == BankState::heired;
+    if (state == "orphaned") return use.bank_state == BankState::heired && !use.is_cached;
     return std::any_of(use.holders.begin(), use.holders.end(), [this](const Holding& holding) {
       return micro_swarm::name_of(holding.role) == state;
     });
   }
 };
 
-constexpr std::array<std::string_view, 8> region_states{
-    "held", "in_transit", "orphaned", "payload", "result", "transfer", "relayed", "own"};
+constexpr std::array<std::string_view, 10> region_states{
+    "held",     "in_transit", "orphaned", "payload", "result",
+    "transfer", "relayed",    "cached",   "reader",  "own"};
 
 }  // namespace
 
@@ -111,11 +112,11 @@ void ControlVerbs::region_list(const json& request, const Reply& reply) const {
   }
   if (!wanted.state.empty() &&
       std::find(region_states.begin(), region_states.end(), wanted.state) == region_states.end()) {
-    reply->fail(Error{
-        ErrorCode::usage,
-        "unknown state \"" + wanted.state +
-            "\"; known are held, in_transit, orphaned, payload, result, transfer, relayed, own",
-        0});
+    reply->fail(Error{ErrorCode::usage,
+                      "unknown state \"" + wanted.state +
+                          "\"; known are held, in_transit, orphaned, payload, result, transfer, "
+                          "relayed, cached, reader, own",
+                      0});
     return;
   }
   json banks = json::array();
@@ -147,16 +148,19 @@ void ControlVerbs::region_list(const json& request, const Reply& reply) const {
 void ControlVerbs::memory_show(const Reply& reply) const {
   const SupervisorContext& c = parts_.c;
   const std::uint64_t pool_region_bytes = c.config.memory.region_size;
-  std::uint64_t held_bytes = 0, transit_bytes = 0;
+  std::uint64_t held_bytes = 0, transit_bytes = 0, cached_bytes = 0;
   std::unordered_map<std::uint32_t, std::uint64_t> used_slots;  // by bank
   for (const RegionUse& use : parts_.holdings.list(now_ns())) {
-    (use.in_transit() != 0 ? transit_bytes : held_bytes) += use.region_bytes;
+    (use.is_cached           ? cached_bytes
+     : use.in_transit() != 0 ? transit_bytes
+                             : held_bytes) += use.region_bytes;
     ++used_slots[bank_of(use.region)];
   }
   std::uint64_t idle_bytes = 0, rounding_bytes = 0, orphaned_bytes = 0;
   parts_.banks.for_each([&](std::uint32_t bank, const BankRow& row, BankWord word) {
     const std::uint64_t bytes = row.slots * row.region_bytes;
-    if (word.state() == BankState::heired) orphaned_bytes += bytes;
+    if (word.state() == BankState::heired && word.owner() != supervisor_party)
+      orphaned_bytes += bytes;
     rounding_bytes +=
         pool_regions_of(pool_region_bytes, row.slots, row.region_bytes) * pool_region_bytes - bytes;
     idle_bytes += (row.slots - used_slots[bank]) * row.region_bytes;
@@ -168,6 +172,7 @@ void ControlVerbs::memory_show(const Reply& reply) const {
                {"over_budget_bytes", parts_.banks.over_budget_regions() * pool_region_bytes},
                {"held_bytes", held_bytes},
                {"in_transit_bytes", transit_bytes},
+               {"cached_bytes", cached_bytes},
                {"leased_idle_bytes", idle_bytes},
                {"rounding_bytes", rounding_bytes},
                {"orphaned_bytes", orphaned_bytes}};

@@ -116,6 +116,12 @@ void ControlVerbs::handle(const json& request, const Reply& reply) {
     memory_set(request, reply);
   } else if (verb == "memory.gc") {
     memory_gc(reply);
+  } else if (verb == "cache.list") {
+    cache_list(reply);
+  } else if (verb == "cache.show") {
+    cache_show(reply);
+  } else if (verb == "cache.set") {
+    cache_set(request, reply);
   } else if (verb == "events") {
     events(request, reply);
   } else if (verb == "stop") {
@@ -128,7 +134,8 @@ void ControlVerbs::handle(const json& request, const Reply& reply) {
                       "\"; known are status, agent.list, agent.show, "
                       "agent.register, task.list, task.show, task.find, task.wait, task.result, "
                       "task.cancel, task.explain, task.requeue, scheduler.set, region.list, "
-                      "memory.show, memory.set, memory.gc, events, stop, attach"));
+                      "memory.show, memory.set, memory.gc, cache.list, cache.show, cache.set, "
+                      "events, stop, attach"));
   }
 }
 

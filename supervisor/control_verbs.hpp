@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "supervisor/agents.hpp"
+#include "supervisor/cache_store.hpp"
 #include "supervisor/clients.hpp"
 #include "supervisor/control_server.hpp"
 #include "supervisor/holdings.hpp"
@@ -23,6 +24,7 @@ class ControlVerbs {
     Agents& agents;
     Clients& clients;
     Holdings& holdings;
+    CacheStore& cache;
   };
   using Reply = std::shared_ptr<ControlReply>;
 
@@ -52,6 +54,9 @@ class ControlVerbs {
   void memory_show(const Reply& reply) const;
   void memory_set(const nlohmann::json& request, const Reply& reply);
   void memory_gc(const Reply& reply);
+  void cache_list(const Reply& reply) const;
+  void cache_show(const Reply& reply) const;
+  void cache_set(const nlohmann::json& request, const Reply& reply);
   nlohmann::json memory_classes() const;
   nlohmann::json memory_owners() const;
   nlohmann::json memory_categories() const;

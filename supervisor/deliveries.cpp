@@ -14,7 +14,7 @@ constexpr std::uint8_t stored(TransferRefusal refusal) {
 }  // namespace
 
 Hold& Deliveries::hold(std::uint32_t row) const {
-  return c_.segment.holds()[c_.segment.hold_count() - transit_holds - delivery_rows + row];
+  return c_.segment.holds()[first_delivery_hold(c_.segment.header().task_capacity) + row];
 }
 
 bool Deliveries::is_there(PartyId party) const {

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <functional>
 
+#include "supervisor/cache_rows.hpp"
+
 namespace micro_swarm {
 
 namespace {
@@ -32,6 +34,8 @@ std::string_view name_of(HoldingRole role) {
     case HoldingRole::result: return "result";
     case HoldingRole::relayed: return "relayed";
     case HoldingRole::transfer: return "transfer";
+    case HoldingRole::cached: return "cached";
+    case HoldingRole::reader: return "reader";
     case HoldingRole::own: return "own";
   }
   return "unknown";
@@ -113,6 +117,18 @@ std::vector<RegionUse> Holdings::list(std::uint64_t now) const {
     add(Token{load(c_.segment.holds()[first_transit + k].token)},
         {supervisor_party, HoldingRole::relayed, 0});
 
+  const SegmentHeader& header = c_.segment.header();
+  const std::uint32_t of_cache =
+      cache_holds(used_rows({c_.segment.cache_rows(), header.cache_entries}));
+  for (std::uint32_t k = 0; k < of_cache; ++k) {
+    const Token token{load(c_.segment.holds()[first_cache_hold(header.task_capacity) + k].token)};
+    // What is not of the cache are bytes that somebody put, until they are copied.
+    const bool is_of_cache = banks_.is_of_cache(token);
+    add(token, {supervisor_party, is_of_cache ? HoldingRole::cached : HoldingRole::relayed, 0});
+    if (const auto found = place.find(token.region()); is_of_cache && found != place.end())
+      uses[found->second].is_cached = true;
+  }
+
   for (PartyId p = 0; p < parties_max; ++p) {
     const Peer& peer = c_.peers[p];
     const RosterWord roster = c_.roster(p);
@@ -124,6 +140,7 @@ std::vector<RegionUse> Holdings::list(std::uint64_t now) const {
     const SegmentView& view = peer.segment.view();
     const TaskId task = load(view.header().task_in_hand);
     for_each_hold(view.holds(), view.hold_count(), [&](Token token) {
+      if (banks_.is_of_cache(token)) return add(token, {p, HoldingRole::reader, 0});
       // What an agent has written while a task is in its hand is for that task.
       add(token, {p, HoldingRole::own, token.owner() == p ? task : 0});
     });

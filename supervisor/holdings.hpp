@@ -20,6 +20,8 @@ enum class HoldingRole : std::uint8_t {
   result,    ///< the supervisor's, until the result is told or fetched
   relayed,   ///< the supervisor's, on its way home
   transfer,  ///< the supervisor's, on its way to the party it is for
+  cached,    ///< the supervisor's: an entry of the cache, or what is to become one
+  reader,    ///< a party's hold: an entry of the cache
   own,       ///< a party's own hold: what it writes, has received, or has inherited
 };
 std::string_view name_of(HoldingRole role);
@@ -41,6 +43,9 @@ struct RegionUse {
   std::uint64_t since_ns = 0;  ///< CLOCK_MONOTONIC: in use since then, or (where no task tells)
                                ///< since at least then
   std::vector<Holding> holders;
+
+  /// Where an entry of the cache lies, or is to.
+  bool is_cached = false;
 
   /// Rights that are in no hold: in a message that was not taken yet.
   std::uint32_t in_transit() const {

@@ -131,7 +131,7 @@ Result<int> run_swarm(const Config& config, const Endpoint& endpoint, TemplateEn
     if (!taken) return give_back(taken.error());
     state_lock = std::move(*taken);
   }
-  auto segment = Segment::create_supervisor(config.tasks.queue_size);
+  auto segment = Segment::create_supervisor(config.tasks.queue_size, config.cache.entries_max);
   if (!segment) return give_back(segment.error());
   take_default_dispositions();
   auto signals = block_and_collect_signals();

@@ -135,8 +135,11 @@ SwarmNeeds needs_of(const Config& config) {
                              clients_max * descriptors_per_client + control_connections + banks_max;
   const std::uint64_t records =
       std::uint64_t{config.tasks.queue_size} * (sizeof(TaskRecord) + 2 * sizeof(Hold));
-  needs.memory_bytes = pool + records + agents * memory_per_agent + memory_base;
-  const std::uint64_t own_segment = supervisor_layout(config.tasks.queue_size).size_bytes;
+  const std::uint64_t cache_table =
+      std::uint64_t{config.cache.entries_max} * (sizeof(CacheRow) + 2 * sizeof(Hold));
+  needs.memory_bytes = pool + records + cache_table + agents * memory_per_agent + memory_base;
+  const std::uint64_t own_segment =
+      supervisor_layout(config.tasks.queue_size, config.cache.entries_max).size_bytes;
   const std::uint64_t party_segment = party_layout(0).size_bytes;
   needs.address_space_bytes = own_segment + pool + agents * party_segment + address_space_base;
   needs.file_size_bytes_max = std::max({own_segment, party_segment, mib});

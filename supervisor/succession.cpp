@@ -1,6 +1,7 @@
 #include "supervisor/succession.hpp"
 
 #include "common/log.hpp"
+#include "supervisor/cache_store.hpp"
 
 namespace micro_swarm {
 
@@ -43,6 +44,8 @@ std::uint32_t Succession::drain(Peer& peer, std::uint32_t max, bool& blocked) {
       done = tasks_.answered(peer, body, in_hand);
     } else if (body.kind == static_cast<std::uint16_t>(MessageKind::transfer)) {
       done = deliveries_.taken(peer, body, in_hand);
+    } else if (CacheStore::is_request(body)) {
+      done = cache_(peer, body, in_hand);
     } else {
       c_.count(Counter::messages_malformed);
       const Token token{body.token};
@@ -152,8 +155,21 @@ std::vector<Hold*> Succession::settle_own() {
     settle_in_place(holds, in_hand, cursors, supervisor_party, 1, receiver, region_word, lookup);
   };
   Hold* holds = c_.segment.holds();
-  settle({holds, c_.segment.hold_count()}, c_.segment.header().in_hand,
-         reinterpret_cast<CursorRow*>(&c_.segment.cursor(0, Lane::data)), supervisor_party);
+  const SegmentHeader& header = c_.segment.header();
+  const std::uint32_t first_of_cache = first_cache_hold(header.task_capacity);
+  // Of the cache's only those that may have been used: to look at memory is to make it exist. The
+  // row behind the last used one may have a right without having been entered.
+  const std::uint32_t rows = used_rows({c_.segment.cache_rows(), header.cache_entries});
+  const std::uint32_t of_cache = cache_holds(std::min(rows + 1, header.cache_entries));
+  const auto settle_own_holds = [&](std::uint32_t first, std::uint32_t count) {
+    settle({holds + first, count}, c_.segment.header().in_hand,
+           reinterpret_cast<CursorRow*>(&c_.segment.cursor(0, Lane::data)), supervisor_party);
+  };
+  settle_own_holds(0, first_of_cache);
+  settle_own_holds(first_of_cache, of_cache);
+  settle_own_holds(c_.segment.hold_count() - transit_holds, transit_holds);
+  if (of_cache != 0 && load(holds[first_of_cache].token) != 0)
+    carried.push_back(&holds[first_of_cache]);  // a reader's right that did not leave
   for (std::uint32_t k = c_.segment.hold_count() - transit_holds; k < c_.segment.hold_count(); ++k)
     if (load(holds[k].token) != 0) carried.push_back(&holds[k]);
   for (PartyId p = 0; p < parties_max; ++p) {

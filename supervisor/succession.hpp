@@ -15,6 +15,10 @@ class Succession {
              Deliveries& deliveries)
       : c_(context), banks_(banks), tasks_(tasks), tokens_(tokens), deliveries_(deliveries) {}
 
+  /// What takes the cache's messages: as drain() has them. Returns false where one has to stay.
+  using CacheRequests = std::function<bool(Peer&, const SlotBody&, MessageInHand)>;
+  void set_cache(CacheRequests requests) { cache_ = std::move(requests); }
+
   /// Consumes up to `max` messages of the party's rings to us. Returns how many; `blocked` says
   /// that one has to stay for now (no space for what it causes).
   std::uint32_t drain(Peer& peer, std::uint32_t max, bool& blocked);
@@ -36,6 +40,7 @@ class Succession {
   Tasks& tasks_;
   Tokens& tokens_;
   Deliveries& deliveries_;
+  CacheRequests cache_;
 };
 
 }  // namespace micro_swarm

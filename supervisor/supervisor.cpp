@@ -36,6 +36,7 @@ Supervisor::Supervisor(SupervisorBoot boot)
       tokens_(c_, banks_),
       deliveries_(c_, banks_, tokens_),
       tasks_(c_, banks_, tokens_),
+      cache_(c_, banks_, tokens_),
       succession_(c_, banks_, tasks_, tokens_, deliveries_),
       parties_(c_, banks_),
       agents_(c_, config_.agents, boot.config.agents.size(), parties_, tasks_, succession_),
@@ -55,6 +56,9 @@ Supervisor::Supervisor(SupervisorBoot boot)
       [this](Peer& p, std::uint64_t number) {
         if (is_agent(p.id)) health_.pong(p, number);
       },
+  });
+  succession_.set_cache([this](Peer& peer, const SlotBody& body, MessageInHand in_hand) {
+    return cache_.handle(peer, body, in_hand);
   });
   banks_.set_give_up_result([this] { return tasks_.evict_one_result(); });
   agents_.set_fatal([this](const Error& error) {
@@ -113,6 +117,7 @@ void Supervisor::open_journal() {
 void Supervisor::start() {
   tasks_.pool_changed();
   tasks_.adopt();  // an empty table
+  cache_.start();
   agents_.start();
 }
 
@@ -158,6 +163,7 @@ void Supervisor::adopt() {
   tasks_.pool_changed();  // it may be another than the configuration's
   tasks_.adopt();
   for (Hold* hold : carried) tokens_.release(*hold);
+  cache_.adopt();
   agents_.adopt(boot_.fds);
   clients_.adopt(boot_.fds);
   for (const RootEvent& event : boot_.recent_events) handle_root_event(event);
@@ -181,7 +187,7 @@ bool Supervisor::settle_in() {
 
 void Supervisor::open_control() {
   verbs_ = std::make_unique<ControlVerbs>(
-      ControlVerbs::Parts{c_, banks_, tasks_, agents_, clients_, holdings_},
+      ControlVerbs::Parts{c_, banks_, tasks_, agents_, clients_, holdings_, cache_},
       [this](bool at_once) { begin_drain(at_once); });
   control_ = std::make_unique<ControlServer>(
       c_.io, UniqueFd(boot_.listen_socket),
@@ -289,6 +295,7 @@ void Supervisor::poll_io() {
   if (tokens_.has_pending()) tokens_.retry();
   if (tasks_.has_retry()) tasks_.retry();
   if (deliveries_.has_waiting()) deliveries_.retry();
+  if (cache_.has_retry()) cache_.retry();
   if (durability_) durability_->flush();
 }
 
@@ -302,9 +309,11 @@ void Supervisor::park() {
     return;
   }
   const std::uint64_t now = now_ns();
-  std::uint64_t until = std::min({next_tick_ns_, agents_.next_due_ns(), tasks_.next_deadline_ns()});
+  std::uint64_t until = std::min(
+      {next_tick_ns_, agents_.next_due_ns(), tasks_.next_deadline_ns(), cache_.next_due_ns()});
   // What waits for space at a party is looked at again soon: nobody rings when space appears.
-  if (blocked_ || tokens_.has_pending() || tasks_.has_retry() || deliveries_.is_urgent(now))
+  if (blocked_ || tokens_.has_pending() || tasks_.has_retry() || cache_.has_retry() ||
+      deliveries_.is_urgent(now))
     until = std::min(until, now + ns_per_ms);
   if (until > now) c_.io.run_one_for(std::chrono::nanoseconds(until - now));
   BellProtocol::awake(asleep);
@@ -319,6 +328,7 @@ void Supervisor::tick(std::uint64_t now) {
   agents_.tick(now);
   clients_.tick(now);
   tasks_.tick(now);
+  cache_.tick(now);
   if (durability_) durability_->tick();
   health_.tick(now, lag_ns);
   const bool busy = tasks_.unfinished() != 0 || deliveries_.has_waiting() ||

@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "supervisor/agents.hpp"
+#include "supervisor/cache_store.hpp"
 #include "supervisor/clients.hpp"
 #include "supervisor/control_server.hpp"
 #include "supervisor/health.hpp"
@@ -54,6 +55,7 @@ class Supervisor {
   Tokens tokens_;
   Deliveries deliveries_;
   Tasks tasks_;
+  CacheStore cache_;
   std::optional<Durability> durability_;
   Succession succession_;
   Parties parties_;

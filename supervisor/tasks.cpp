@@ -158,7 +158,7 @@ void Tasks::count_compressed(Token token, std::uint64_t bytes) {
   if (bytes < header.size() || !banks_.read(token, 0, header)) return;
   if (const auto said = read_pack_header(header))
     c_.count(Counter::payload_bytes_before,
-             std::min<std::uint64_t>(said->original_bytes, c_.config.memory.pool_size));
+             std::min<std::uint64_t>(said->original_bytes, c_.pool_bytes()));
 }
 
 bool Tasks::refuse(Peer& client, const SlotBody& body, MessageInHand in_hand,

@@ -316,10 +316,6 @@ class Tasks {
 /// When a submission that found the queue full may find room.
 inline constexpr std::uint32_t submit_retry_hint_ms = 50;
 
-constexpr std::uint64_t client_key(PartyId client, Incarnation incarnation) {
-  return (std::uint64_t{client} << 16) | incarnation;
-}
-
 constexpr TaskState end_by(CancelReason reason) {
   return reason == CancelReason::timed_out ? TaskState::timed_out : TaskState::cancelled;
 }

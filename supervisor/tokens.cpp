@@ -13,9 +13,11 @@ SlotBody release_body() {
 bool Tokens::release(Hold& hold, MessageInHand in_hand) {
   const Token token{load(hold.token)};
   if (!token) return true;
+  if (is_forged(token)) return drop_malformed(hold, in_hand);
   if (Word* word = banks_.heir_word(token)) {
     release_own(hold, *word, in_hand);
     c_.count(Counter::tokens_released);
+    tell_cache(token);
     return true;
   }
   if (!token.well_formed() || !banks_.outstanding(token)) return drop_malformed(hold, in_hand);
@@ -31,9 +33,15 @@ bool Tokens::release(Hold& hold, MessageInHand in_hand) {
 
 bool Tokens::relay(RingReader& ring, Lane lane, PartyId producer, Word& in_hand_word) {
   const Token token{ring.front().token};
+  if (is_forged(token)) {
+    c_.count(Counter::messages_malformed);
+    ring.advance();
+    return true;
+  }
   if (Word* word = banks_.heir_word(token)) {
     receive_release(ring, *word, token);
     c_.count(Counter::tokens_released);
+    tell_cache(token);
     return true;
   }
   if (!banks_.outstanding(token)) {  // repeated after a death, or a lie: either way nothing is out

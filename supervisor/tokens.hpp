@@ -4,6 +4,7 @@
 // parties that are not linked with a region's owner. Never waits: what finds no space stays in its
 // hold and is tried again.
 
+#include <functional>
 #include <vector>
 
 #include "ipc/transfer.hpp"
@@ -14,6 +15,13 @@ namespace micro_swarm {
 class Tokens {
  public:
   Tokens(SupervisorContext& context, Banks& banks) : c_(context), banks_(banks) {}
+
+  /// The cache, which owns regions of the supervisor's and counts on its rights to them.
+  struct CacheHooks {
+    std::function<void(Token)> came_home;  ///< a reader's right
+    std::function<bool(Token)> is_kept;    ///< the cache's own: whoever gives it up lies
+  };
+  void set_cache(CacheHooks hooks) { cache_ = std::move(hooks); }
 
   /// Sends the hold's token home. `in_hand`: the message that brought it (finished with it).
   /// False = no space towards the owner: nothing changed. Without a message in hand it is then
@@ -38,8 +46,16 @@ class Tokens {
   /// The token is not (any more) what a token can be; its hold is emptied.
   bool drop_malformed(Hold& hold, MessageInHand in_hand);
 
+  bool is_forged(Token token) const {
+    return token.owner() == supervisor_party && cache_.is_kept && cache_.is_kept(token);
+  }
+  void tell_cache(Token token) const {
+    if (token.owner() == supervisor_party && cache_.came_home) cache_.came_home(token);
+  }
+
   SupervisorContext& c_;
   Banks& banks_;
+  CacheHooks cache_;
   struct Pending {
     Hold* hold;
     std::uint64_t token;  ///< the hold may be another's by the time it is tried again

@@ -126,6 +126,36 @@ BOOST_AUTO_TEST_CASE(regions_say_who_holds_them_for_what_and_since_when) {
   BOOST_TEST(again[0]["age_ms"].get<std::uint64_t>() >= age_ms);
 }
 
+BOOST_AUTO_TEST_CASE(entries_of_the_cache_are_put_read_and_erased) {
+  const std::string bytes(100'000, 'w');
+  BOOST_TEST(microswarm({"cache", "get", "weights"}).code != 0);
+  const auto put = microswarm({"cache", "put", "weights", "-", "--priority", "high"}, bytes);
+  BOOST_REQUIRE_MESSAGE(put.code == 0, put.err);
+  const auto again = microswarm({"cache", "put", "weights", "-"}, bytes);
+  BOOST_TEST(holds(again.err, "duplicate"), again.err);
+  BOOST_TEST(microswarm({"cache", "get", "weights"}).out == bytes);
+  const auto listed = microswarm({"cache", "list", "--format", "json"}).json();
+  BOOST_REQUIRE(listed["entries"].size() == 1u);
+  BOOST_TEST(listed["entries"][0]["bytes"] == bytes.size());
+  BOOST_TEST(listed["entries"][0]["priority"] == "high");
+  const auto regions =
+      microswarm({"region", "list", "--state", "cached", "--format", "json"}).json();
+  BOOST_REQUIRE(regions["regions"].size() == 1u);
+  BOOST_TEST(regions["regions"][0]["holders"][0]["as"] == "cached");
+  const auto set = microswarm({"cache", "set", "--policy", "lfu", "--capacity", "1MiB"});
+  BOOST_TEST(set.code == 0, set.err);
+  const auto shown = microswarm({"cache", "show", "--format", "json"}).json();
+  BOOST_TEST(shown["policy"] == "lfu");
+  BOOST_TEST(shown["capacity_bytes"] == 1u << 20);
+  BOOST_TEST(shown["policies"]["lru"]["hits"].get<int>() >= 1);
+  if (std::getenv("MS_TEST_DURABLE") == nullptr) {
+    const auto spill = microswarm({"cache", "set", "--on-eviction", "spill"});
+    BOOST_TEST(holds(spill.err, "state_dir"), spill.err);
+  }
+  BOOST_TEST(microswarm({"cache", "erase", "weights"}).code == 0);
+  BOOST_TEST(microswarm({"cache", "erase", "weights"}).code != 0);
+}
+
 BOOST_AUTO_TEST_CASE(the_pools_bytes_add_up_and_every_process_is_counted) {
   id_of({"task", "submit", "fill", "--file", "-"}, "100000");
   const auto check = [&] {
@@ -134,8 +164,8 @@ BOOST_AUTO_TEST_CASE(the_pools_bytes_add_up_and_every_process_is_counted) {
     const auto answer = shown.json();
     const auto& pool = answer["pool"];
     std::uint64_t sum = 0;
-    for (const char* part :
-         {"free_bytes", "held_bytes", "in_transit_bytes", "leased_idle_bytes", "rounding_bytes"})
+    for (const char* part : {"free_bytes", "held_bytes", "in_transit_bytes", "cached_bytes",
+                             "leased_idle_bytes", "rounding_bytes"})
       sum += pool[part].get<std::uint64_t>();
     BOOST_TEST(sum == pool["pool_bytes"].get<std::uint64_t>());
     BOOST_TEST(answer["processes"].size() == 5u);  // root, supervisor, template, two agents

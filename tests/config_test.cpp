@@ -194,6 +194,11 @@ const std::vector<BadFile> bad_files{
     {"[scheduler]\nstrategy = \"fastest\"",
      "/etc/swarm.toml:2: scheduler.strategy: \"fastest\" is unknown; allowed: round_robin, "
      "least_loaded, load_balanced or capability_based"},
+    {"[cache]\non_eviction = \"spill\"",
+     "/etc/swarm.toml:2: cache.on_eviction: \"spill\" needs a directory to spill to; set "
+     "swarm.state_dir"},
+    {"[cache]\ncapacity = \"1GiB\"",
+     "/etc/swarm.toml:2: cache.capacity: 1GiB is more than memory.pool_size, which is 28MiB"},
     {"[memory]\nagent_quota = 1000",
      "/etc/swarm.toml:2: memory.agent_quota: 1000 is less than memory.region_size, which is 64KiB; "
      "0 means no limit"},

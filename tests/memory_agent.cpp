@@ -1,8 +1,10 @@
-// An agent that hands regions about as it is told: `make`, `forward`, `collect`, `drain`, `hoard`.
+// An agent that hands regions about as it is told: `make`, `forward`, `collect`, `drain`, `hoard`,
+// `remember`, `forget`.
 
 #include <charconv>
 #include <cstring>
 #include <deque>
+#include <vector>
 
 #include "agentproc/agent_runtime.hpp"
 #include "tests/memory_agent.hpp"
@@ -91,6 +93,35 @@ class MemoryWork {
     return answer(task, std::to_string(count));
   }
 
+  /// "name size": puts an entry into the cache, unless it is there; reads it, checks it.
+  Outcome remember(TaskContext& task) {
+    const auto asked = numbers_in(task.payload_text());
+    if (asked.size() < 2) return task.fail("remember: name size");
+    const std::string name = "entry " + std::to_string(asked[0]);
+    auto found = task.memory().cache_get(name);
+    if (!found) return task.fail(found.error());
+    const bool is_new = !found->has_value();
+    if (is_new) {
+      std::vector<std::byte> bytes(asked[1]);
+      fill_pattern(bytes, asked[0]);
+      auto put = task.memory().cache_put(name, bytes);
+      if (!put) return task.fail(put.error());
+      if (*put != CacheRefusal::none) return task.fail(text_of(*put));
+      found = task.memory().cache_get(name);
+      if (!found) return task.fail(found.error());
+      if (!*found) return task.fail("it is not there");
+    }
+    if ((*found)->bytes().size() != asked[1] || !has_pattern((*found)->bytes(), asked[0]))
+      return task.fail("it has other bytes");
+    return answer(task, is_new ? "put" : "found");
+  }
+  /// "name": answers whether it was there.
+  Outcome forget(TaskContext& task) {
+    auto gone = task.memory().cache_erase("entry " + std::string(task.payload_text()));
+    if (!gone) return task.fail(gone.error());
+    return answer(task, *gone ? "erased" : "nothing");
+  }
+
   /// "count": keeps what it is handed, as long as it lives.
   Outcome hoard(TaskContext& task) {
     const auto asked = numbers_in(task.payload_text());
@@ -127,6 +158,8 @@ int main() {
   handlers.add("forward", [&](TaskContext& task) { return work.forward(task); });
   handlers.add("collect", [&](TaskContext& task) { return work.collect(task); });
   handlers.add("drain", [&](TaskContext& task) { return work.drain(task); });
+  handlers.add("remember", [&](TaskContext& task) { return work.remember(task); });
+  handlers.add("forget", [&](TaskContext& task) { return work.forget(task); });
   handlers.add("hoard", [&](TaskContext& task) { return work.hoard(task); });
   return run_external_agent(handlers);
 }

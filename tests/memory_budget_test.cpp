@@ -28,8 +28,8 @@ struct BudgetSwarm : FaultSwarm {
   nlohmann::json pool() {
     auto pool = ask({{"verb", "memory.show"}}).at("pool");
     std::int64_t sum = 0;
-    for (const char* part :
-         {"free_bytes", "held_bytes", "in_transit_bytes", "leased_idle_bytes", "rounding_bytes"})
+    for (const char* part : {"free_bytes", "held_bytes", "in_transit_bytes", "leased_idle_bytes",
+                             "rounding_bytes", "cached_bytes"})
       sum += pool.at(part).get<std::int64_t>();
     BOOST_TEST(sum - pool.at("over_budget_bytes").get<std::int64_t>() ==
                pool.at("pool_bytes").get<std::int64_t>());

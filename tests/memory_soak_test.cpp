@@ -142,8 +142,8 @@ class Soak {
     const auto answer = swarm_.ask({{"verb", "memory.show"}});
     const auto& pool = answer.at("pool");
     std::uint64_t sum = 0;
-    for (const char* part :
-         {"free_bytes", "held_bytes", "in_transit_bytes", "leased_idle_bytes", "rounding_bytes"})
+    for (const char* part : {"free_bytes", "held_bytes", "in_transit_bytes", "leased_idle_bytes",
+                             "rounding_bytes", "cached_bytes"})
       sum += pool.at(part).get<std::uint64_t>();
     BOOST_TEST(sum == pool.at("pool_bytes").get<std::uint64_t>(), pool.dump());
     ++samples_;

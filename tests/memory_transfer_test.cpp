@@ -20,7 +20,8 @@ std::string config(unsigned agents, const char* more = "") {
   const std::string agent = (std::filesystem::path(self).parent_path() / "memory_agent").string();
   return "[supervision]\nintensity = 100\n" + std::string(more) +
          "\n[[agent]]\nname = \"mover\"\nkind = \"external\"\ncommand = [\"" + agent +
-         "\"]\ncapabilities = [\"make\", \"forward\", \"collect\", \"hoard\"]\ncount = " +
+         "\"]\ncapabilities = [\"make\", \"forward\", \"collect\", \"hoard\", \"remember\", "
+         "\"forget\"]\ncount = " +
          std::to_string(agents) + "\n";
 }
 
@@ -34,8 +35,8 @@ struct TransferSwarm : FaultSwarm {
     const auto answer = ask({{"verb", "memory.show"}});
     const auto& pool = answer.at("pool");
     std::uint64_t sum = 0;
-    for (const char* part :
-         {"free_bytes", "held_bytes", "in_transit_bytes", "leased_idle_bytes", "rounding_bytes"})
+    for (const char* part : {"free_bytes", "held_bytes", "in_transit_bytes", "leased_idle_bytes",
+                             "rounding_bytes", "cached_bytes"})
       sum += pool.at(part).get<std::uint64_t>();
     BOOST_TEST(sum == pool.at("pool_bytes").get<std::uint64_t>());
   }
@@ -317,6 +318,32 @@ BOOST_AUTO_TEST_CASE(whoever_does_not_read_holds_up_nobody) {
     swarm.check_all_home(&a);
   }
   swarm.check_all_home();
+  swarm.finish();
+}
+
+BOOST_AUTO_TEST_CASE(agents_have_the_cache_too) {
+  TransferSwarm swarm(2, "supervisor_restarts_max = 100\n");
+  {
+    Client client = connected();
+    BOOST_TEST(run(client, "remember", "1 100000") == "done: put");
+    // Whichever agent it is.
+    for (int i = 0; i < 4; ++i) BOOST_TEST(run(client, "remember", "1 100000") == "done: found");
+    auto entry = client.cache_get("entry 1");
+    BOOST_REQUIRE(entry.has_value() && entry->has_value());
+    BOOST_TEST(has_pattern((*entry)->bytes(), 1));
+    for (unsigned epoch = 2; epoch < 6; ++epoch) {
+      ::kill(swarm.supervisor(), SIGKILL);
+      const std::string size = std::to_string(epoch * 1000);
+      BOOST_TEST(run(client, "remember", std::to_string(epoch) + " " + size) == "done: put");
+      swarm.wait_for_epoch(epoch);
+      BOOST_TEST(run(client, "remember", std::to_string(epoch) + " " + size) == "done: found");
+    }
+    // Somebody reads it still: it has no name any more, and its bytes stay.
+    BOOST_TEST(run(client, "forget", "1") == "done: erased");
+    BOOST_TEST(run(client, "forget", "1") == "done: nothing");
+    BOOST_TEST(has_pattern((*entry)->bytes(), 1));
+    BOOST_TEST(run(client, "remember", "1 7") == "done: put");
+  }
   swarm.finish();
 }
 

@@ -52,7 +52,10 @@ PutAnswer Cache::put(const NewEntry& entry, std::uint64_t now_ns, Actions& actio
   ++count().insertions;
   count().bytes_inserted += entry.bytes;
   enter_order(fresh);
-  release(fresh, false);
+  if (entry.is_pinned)
+    fresh.pins = 1;
+  else
+    release(fresh, false);
   check_balance();
   return {Refusal::none, fresh.id};
 }

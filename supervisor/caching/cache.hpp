@@ -50,8 +50,9 @@ class Cache {
 
   // ---- events: each appends to `actions` what is to be done now, in that order ----
 
-  /// Takes `entry.bytes` of the pool over, readable and not pinned. After a refusal they are the
-  /// caller's still; `no_room` may come with actions that make some, and what expired is dropped.
+  /// Takes `entry.bytes` of the pool over, readable and pinned only if it asks for that. After a
+  /// refusal they are the caller's still; `no_room` may come with actions that make some, and what
+  /// expired is dropped.
   PutAnswer put(const NewEntry& entry, std::uint64_t now_ns, Actions& actions);
   /// A reader wants it: a hit is pinned once more, until unpin().
   LookupAnswer lookup(std::string_view name, std::uint64_t now_ns, Actions& actions);

@@ -2,25 +2,6 @@
 
 namespace micro_swarm::caching {
 
-std::string_view name_of(Policy policy) {
-  switch (policy) {
-    case Policy::lru: return "lru";
-    case Policy::lfu: return "lfu";
-    case Policy::fifo: return "fifo";
-    case Policy::ttl: return "ttl";
-  }
-  return "unknown";
-}
-
-std::string_view name_of(OnEviction what) {
-  switch (what) {
-    case OnEviction::drop: return "drop";
-    case OnEviction::compress: return "compress";
-    case OnEviction::spill: return "spill";
-  }
-  return "unknown";
-}
-
 std::string_view name_of(State state) {
   switch (state) {
     case State::plain: return "plain";

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "common/cache_options.hpp"
 #include "shm/task_record_data.hpp"
 
 namespace micro_swarm::caching {
@@ -23,19 +24,6 @@ constexpr std::uint32_t entry_serial(EntryId id) { return static_cast<std::uint3
 
 /// A name has 1 to so many bytes; any bytes.
 inline constexpr std::size_t name_bytes_max = 64;
-
-/// Who goes first when memory is short, inside one priority.
-enum class Policy : std::uint8_t {
-  lru,   ///< whose last reader let go longest ago
-  lfu,   ///< the fewest uses, then as lru. Uses are never forgotten: what was hot long ago stays
-         ///< until it is erased, expires, or is of a lower priority
-  fifo,  ///< who came first
-  ttl    ///< who expires next; those that never do come last, as fifo
-};
-inline constexpr unsigned policies = 4;
-
-/// What becomes of an entry that has to make room.
-enum class OnEviction : std::uint8_t { drop, compress, spill };
 
 struct Settings {
   Policy policy = Policy::lru;
@@ -66,6 +54,8 @@ struct NewEntry {
   std::uint64_t bytes = 0;   ///< of the pool, from now on the cache's; at least 1
   std::uint64_t ttl_ns = 0;  ///< 0 = does not expire
   Priority priority = Priority::normal;
+  /// Used already, by whoever writes the bytes: until unpin().
+  bool is_pinned = false;
 };
 
 enum class Refusal : std::uint8_t {
@@ -168,8 +158,6 @@ struct Counters {
   std::uint64_t bytes_replaced = 0;  ///< compressed copies, once brought back
 };
 
-std::string_view name_of(Policy policy);
-std::string_view name_of(OnEviction what);
 std::string_view name_of(State state);
 std::string_view name_of(Refusal refusal);
 

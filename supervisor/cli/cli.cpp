@@ -30,6 +30,7 @@ void add_verbs(CLI::App& app, Cli& shared) {
   add_agent(app, shared);
   add_task(app, shared);
   add_scheduler(app, shared);
+  add_cache(app, shared);
   add_memory(app, shared);
   add_region(app, shared);
   add_events(app, shared);

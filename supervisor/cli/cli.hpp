@@ -44,6 +44,7 @@ void add_status(CLI::App& app, Cli& shared);
 void add_agent(CLI::App& app, Cli& shared);
 void add_task(CLI::App& app, Cli& shared);
 void add_scheduler(CLI::App& app, Cli& shared);
+void add_cache(CLI::App& app, Cli& shared);
 void add_memory(CLI::App& app, Cli& shared);
 void add_region(CLI::App& app, Cli& shared);
 void add_events(CLI::App& app, Cli& shared);

@@ -27,9 +27,9 @@ void add_region(CLI::App& app, Cli& shared) {
           ->check(whole_number());
   list->add_option("--older-than-ms", options->older_than_ms, "Only what is in use for so long")
       ->check(whole_number());
-  list->add_option(
-      "--state", options->state,
-      "held, in_transit, orphaned, or what for: payload, result, transfer, relayed, own");
+  list->add_option("--state", options->state,
+                   "held, in_transit, orphaned, or what for: payload, result, transfer, relayed, "
+                   "cached, reader, own");
   add_swarm_options(*list, shared);
   list->callback([&shared, options, held_by] {
     json request{{"verb", "region.list"}, {"older_than_ms", options->older_than_ms}};
