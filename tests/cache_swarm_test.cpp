@@ -294,15 +294,15 @@ BOOST_AUTO_TEST_CASE(cold_entries_are_spilled_come_back_and_damage_is_noticed) {
 
 /// Puts and gets until told to stop; counts what it found.
 struct Load {
-  explicit Load(unsigned number) : number_(number), thread_([this] { run(); }) {}
+  explicit Load(unsigned number)
+      : number_(number), client_(connected()), thread_([this] { run(); }) {}
   ~Load() { stop(); }
   void stop() {
     stop_ = true;
     if (thread_.joinable()) thread_.join();
   }
   void run() {
-    auto client = Client::connect("test", patience_ms);
-    if (!client) return;
+    Client* const client = &client_;
     std::mt19937 random(number_);
     std::deque<std::pair<std::string, CachedEntry>> held;
     while (!stop_) {
@@ -334,6 +334,7 @@ struct Load {
   const unsigned number_;
   std::atomic<bool> stop_{false};
   std::atomic<unsigned> found_{0}, stored_{0}, wrong_{0}, failed_{0};
+  Client client_;  ///< the thread's; it joins before anybody dies
   std::thread thread_;
 };
 
@@ -351,6 +352,7 @@ void kill_again_and_again(const std::string& toml, std::vector<std::string> args
       ::poll(nullptr, 0, static_cast<int>(random() % 20));  // another moment of the load
     }
     for (Load& load : loads) {
+      BOOST_TEST(wait_for([&] { return load.found_ > 0 && load.stored_ > 0; }));
       load.stop();
       BOOST_TEST(load.wrong_ == 0u);
       BOOST_TEST(load.failed_ == 0u);
