@@ -302,10 +302,10 @@ void report(const char* what, const std::string& name, const SweepCounts& counts
   std::fflush(stdout);
 }
 
-void sweep_operations(Depth depth) {
+void sweep_operations() {
   SweepCounts total;
   for (const Scenario& scenario : all_scenarios()) {
-    const SweepCounts counts = sweep_operation(scenario, depth);
+    const SweepCounts counts = sweep_operation(scenario, Depth::each_instruction);
     report("operation", scenario.name, counts);
     BOOST_TEST(counts.violations == 0u, scenario.name << ": " << counts.first_violation);
     total += counts;
@@ -313,10 +313,10 @@ void sweep_operations(Depth depth) {
   report("all", "operations", total);
 }
 
-void sweep_recoveries(Depth depth, std::size_t stride) {
+void sweep_recoveries(std::size_t stride) {
   SweepCounts total;
   for (const Scenario& scenario : all_scenarios()) {
-    const SweepCounts counts = sweep_recovery(scenario, depth, stride);
+    const SweepCounts counts = sweep_recovery(scenario, Depth::each_state, stride);
     report("recovery", scenario.name, counts);
     BOOST_TEST(counts.violations == 0u, scenario.name << ": " << counts.first_violation);
     total += counts;
@@ -328,9 +328,7 @@ void sweep_recoveries(Depth depth, std::size_t stride) {
 
 BOOST_TEST_GLOBAL_FIXTURE(OneCore);
 
-BOOST_AUTO_TEST_CASE(no_state_an_owner_can_leave_leaks_or_is_reused) {
-  sweep_operations(Depth::each_state);
-}
+BOOST_AUTO_TEST_CASE(no_instruction_of_an_owner_leaks_or_is_reused) { sweep_operations(); }
 
 BOOST_AUTO_TEST_CASE(every_planted_mistake_is_caught) {
   for (const Scenario& planted : all_planted()) {
@@ -340,15 +338,9 @@ BOOST_AUTO_TEST_CASE(every_planted_mistake_is_caught) {
   }
 }
 
-BOOST_AUTO_TEST_CASE(recovery_may_be_killed_at_any_state_and_begin_again) {
-  sweep_recoveries(Depth::each_state, 4);
-}
-
-BOOST_AUTO_TEST_CASE(no_instruction_of_an_owner_leaks_or_is_reused, *boost::unit_test::disabled()) {
-  sweep_operations(Depth::each_instruction);
-}
+BOOST_AUTO_TEST_CASE(recovery_may_be_killed_at_any_state_and_begin_again) { sweep_recoveries(4); }
 
 BOOST_AUTO_TEST_CASE(recovery_from_every_state_may_be_killed_at_any_state,
                      *boost::unit_test::disabled()) {
-  sweep_recoveries(Depth::each_state, 1);
+  sweep_recoveries(1);
 }
