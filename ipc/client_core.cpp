@@ -434,18 +434,25 @@ Result<std::optional<TaskResult>> ClientCore::next_result(std::uint32_t timeout_
     const Taken taken = take_result(result);
     if (taken == Taken::result) return Found(std::move(result));
     if (taken == Taken::dropped) continue;
-    if (taken == Taken::no_hold)
+    // What was released and found no room on its way home is in a hold still: until the supervisor,
+    // or the next one, has read its ring.
+    const bool waits_for_holds = taken == Taken::no_hold && link_->has_waiting_releases();
+    if (taken == Taken::no_hold && !waits_for_holds)
       return Error{ErrorCode::refused,
                    "as many results are held as there is room for: release some first", 0};
     // What was sent before the end can still be read.
     if (auto pumped = pump(); !pumped && !link_->data_in().ready()) return pumped.error();
-    if (gone_ && taken == Taken::not_mapped) return gone_error();
+    if (gone_ && (taken == Taken::not_mapped || waits_for_holds)) return gone_error();
     if (timeout_ms == 0 && taken == Taken::nothing && !link_->data_in().ready()) return Found();
     const std::uint64_t now = now_ns();
     if (deadline_ns == 0) deadline_ns = deadline_after(timeout_ms);
     if (now >= deadline_ns) return Found();
     const std::uint64_t time_ns = std::min(look_at_socket_ns, deadline_ns - now);
-    if (taken == Taken::not_mapped) {  // its bank is on its way
+    if (waits_for_holds) {
+      link_->ring_supervisor();
+      link_->wait(ring_full_nap_ns, [] { return false; });
+      collect_releases();
+    } else if (taken == Taken::not_mapped) {  // its bank is on its way
       wait_for_socket(time_ns);
     } else {
       // With many tasks under way the time of one is hidden by the others, and those who work on
