@@ -145,7 +145,8 @@ void transfer_round_trip(const Options& options, const Tell& tell) {
 }
 
 void transfer_sizes(const Options& options, const Tell& tell) {
-  SwarmProcess swarm(swarm_toml("[swarm]\nagents = 1\n"));
+  // Room for several of the largest: one is on its way home while the next is filled.
+  SwarmProcess swarm(swarm_toml("[swarm]\nagents = 1\n[memory]\npool_size = \"256MiB\"\n"));
   Client from = join(swarm, 1);
   Client to = join(swarm, 1);
   const std::uint64_t count = options.quick ? 50 : 1'000;
