@@ -105,6 +105,12 @@ void MemorySupervisor::hear(const SentMessage& sent) {
 
 bool MemorySupervisor::serve() {
   bool blocked = false;
+  // Root does what it is told.
+  for (std::array<std::byte, 4096> message;;) {
+    ReceivedMessage got = receive_with_fds(root_.first.get(), message);
+    for (int i = 0; i < got.fd_count; ++i) UniqueFd(got.fds[i]).reset();
+    if (got.size <= 0) break;
+  }
   if (tokens_->has_pending()) tokens_->retry();
   if (deliveries_->has_waiting()) deliveries_->retry();
   std::uint32_t moved = succession_->drain(reader(), 64, blocked);
@@ -210,6 +216,29 @@ void MemoryWorld::settle() {
       BOOST_REQUIRE(owner_.link->take(received));
     moved |= reader_receives();
   }
+}
+
+void MemoryWorld::replace_supervisor() {
+  running_.reset();
+  running_ = std::make_unique<MemorySupervisor>(*this, owner_);
+  owner_.link->banks().repeat();
+  settle();
+}
+
+void MemoryWorld::replace_owner(bool is_heard) {
+  std::vector<SentMessage> sent;
+  collect(owner_, sent);
+  for (SentMessage& message : sent) {
+    if (!is_heard) break;
+    running_->hear(message);
+    if (message.message.kind == PartyMessageKind::bank_memory)
+      kept[static_cast<std::uint32_t>(message.message.a)] = std::move(message.fd);
+  }
+  OwnerLife next;
+  running_->start_successor(owner_, next);
+  next.link->begin();
+  owner_ = std::move(next);
+  settle();
 }
 
 Allocation MemoryWorld::allocate(std::size_t size_bytes) {

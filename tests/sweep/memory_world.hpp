@@ -87,6 +87,10 @@ class MemoryWorld {
   /// Socket and rings, until nothing moves; the reader keeps what it gets.
   void settle();
   std::shared_ptr<RegionKeeper> keeper() const { return keeper_; }
+  /// The running supervisor dies; another one goes on, and the owner repeats what was not answered.
+  void replace_supervisor();
+  /// The owner dies and is succeeded. What it said last was heard, or lost with a supervisor.
+  void replace_owner(bool is_heard);
 
   // ---- the reader ----
   bool reader_receives() const;
