@@ -44,6 +44,8 @@ Result<std::uint32_t> OwnRegions::make_bank(unsigned size_class, std::uint64_t b
   const std::uint64_t size_bytes = made.slots * made.region_bytes;
   auto memory = create_memfd("ms-bank", size_bytes);
   if (!memory) return memory.error();
+  // All pages now: what cannot be had is refused here, instead of killing who writes it later.
+  if (auto taken = take_pages(memory->get(), size_bytes); !taken) return taken.error();
   auto mapped = Mapping::map(memory->get(), size_bytes, Mapping::Access::read_write);
   if (!mapped) return with_context(mapped.error(), "mapping a bank");
   if (auto kept = mapped->keep_from_children(); !kept) return kept.error();

@@ -89,5 +89,32 @@ BOOST_AUTO_TEST_CASE(a_bank_without_pages_is_given_back_said_and_asked_for_again
   swarm.finish();
 }
 
+/// The supervisor's own banks, too: it would die of a page it cannot have.
+BOOST_AUTO_TEST_CASE(an_entry_of_the_cache_without_pages_is_refused_and_nobody_dies) {
+  FaultSwarm swarm("[swarm]\nagents = 1\n");  // under the filter
+  BOOST_REQUIRE(swarm.wait_for_live(1));
+  {
+    TaskClient client(swarm);
+    auto region = client.client().allocate(50'000, patience_ms);
+    BOOST_REQUIRE_MESSAGE(region.has_value(), fault_text(region));
+    std::memset(region->bytes().data(), 'x', region->bytes().size());
+    is_full = true;
+    refused = 0;
+    const auto none = client.client().cache_put("entry", std::move(*region));
+    is_full = false;
+    BOOST_REQUIRE_MESSAGE(none.has_value(), fault_text(none));
+    BOOST_TEST((*none == CacheRefusal::no_room));
+    BOOST_TEST(refused > 0u);
+    const std::string bytes(50'000, 'y');
+    const auto stored =
+        client.client().cache_put("entry", std::as_bytes(std::span(bytes.data(), bytes.size())));
+    BOOST_REQUIRE_MESSAGE(stored.has_value(), fault_text(stored));
+    BOOST_TEST((*stored == CacheRefusal::none));
+    BOOST_TEST(swarm.status().at("epoch") == 1u);
+    client.check_echo("alive");
+  }
+  swarm.finish();
+}
+
 }  // namespace
 }  // namespace micro_swarm::testing
