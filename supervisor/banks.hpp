@@ -8,6 +8,7 @@
 // heir_regions. It is returned when its owner's life is over and no token of it is out.
 
 #include <bitset>
+#include <functional>
 #include <span>
 
 #include "common/agent_set.hpp"
@@ -175,8 +176,7 @@ class Banks {
   void return_some_idle();
   void return_if_idle(std::uint32_t bank);
   void free_row(std::uint32_t bank);
-  template <class IsFull>
-  void take_back_from_cache(std::uint64_t regions, const IsFull& is_full);
+  void take_back_from_cache(std::uint64_t regions, const std::function<bool()>& is_full);
   std::uint32_t find_free_row() const;
   std::uint64_t reserve_for_agents(PartyId asking) const;
   std::uint64_t kept_for_supervisor() const;

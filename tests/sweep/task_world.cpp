@@ -251,7 +251,13 @@ void TaskWorld::receive_transfer(const Segment& at, PartyId party, RingReader& r
                         RegionWord{load(client_.view().region(token.region()))}.names(token);
   if (!is_right) seen.arrived[tag] += 100;
   seen.last_arrived[party] = tag;
-  Hold& hold = at.view().holds()[200 + tag];
+  take_and_send_home(at, party, ring, 200 + tag);
+}
+
+void TaskWorld::take_and_send_home(const Segment& at, PartyId party, RingReader& ring,
+                                   std::uint64_t hold_number) {
+  Hold& hold = at.view().holds()[hold_number];
+  const Token token{ring.front().token};
   const MessageInHand in_hand =
       take_in_hand(ring, at.view().header().in_hand, Lane::data, supervisor_party);
   take_token(hold, token);
@@ -309,14 +315,7 @@ bool TaskWorld::client_works() {
       ring.advance();
       continue;
     }
-    Hold& hold = client_.view().holds()[100 + number];
-    const MessageInHand in_hand =
-        take_in_hand(ring, client_.view().header().in_hand, Lane::data, supervisor_party);
-    take_token(hold, token);
-    RingWriter home = writer(client_, client_party, Lane::release);
-    SlotBody release;
-    release.kind = static_cast<std::uint16_t>(MessageKind::release);
-    BOOST_REQUIRE(pass(home, hold, Lane::release, supervisor_party, release, in_hand));
+    take_and_send_home(client_, client_party, ring, 100 + number);
   }
   return moved;
 }

@@ -98,7 +98,9 @@ class TaskWorld {
   RingReader reader(const Segment& to, PartyId party, Lane lane) const;
   /// The next message of its ring is a transfer: notes it and sends the right home.
   void receive_transfer(const Segment& at, PartyId party, RingReader& ring);
-  void release_to_supervisor(const Segment& from, PartyId party, Token token);
+  /// The right that the next message of its ring brings: taken into the hold, and sent home.
+  void take_and_send_home(const Segment& at, PartyId party, RingReader& ring,
+                          std::uint64_t hold_number);
   bool collect(const Segment& owner, PartyId party);
   std::string check() const;
   std::string end_dead_letters(Brain& supervisor);
