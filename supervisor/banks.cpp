@@ -283,14 +283,16 @@ bool Banks::show_to(Peer& peer, std::uint32_t bank) {
   return true;
 }
 
-void Banks::show_unread(Peer& peer) {
+void Banks::show_sent(Peer& peer) {
   const std::uint64_t slots = ring_slots(supervisor_party, peer.id);
   const std::uint64_t sent = peer.data_out.sent();
   const std::uint64_t unread = std::min(sent - peer.data_out.consumed(), slots);
+  const std::uint64_t kept = std::min(sent, slots);
   const Slot* ring = c_.segment.ring(supervisor_party, peer.id, Lane::data);
-  for (std::uint64_t sequence = sent - unread + 1; sequence <= sent; ++sequence) {
+  for (std::uint64_t sequence = sent - kept + 1; sequence <= sent; ++sequence) {
     const Token token{ring[(sequence - 1) % slots].body.token};
-    if (token && token.well_formed()) show_to(peer, bank_of(token.region()));
+    if (!token || !token.well_formed()) continue;
+    if (sequence > sent - unread || outstanding(token)) show_to(peer, bank_of(token.region()));
   }
 }
 

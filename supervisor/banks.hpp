@@ -67,9 +67,10 @@ class Banks {
   /// is not there (a liar's token).
   bool show_to(Peer& peer, std::uint32_t bank);
 
-  /// The banks of what lies unread in our ring to the party: its life is new, or this supervisor,
-  /// and whoever published those messages may have shown them to another or not at all.
-  void show_unread(Peer& peer);
+  /// The banks of what stands in our ring to the party, unread or taken and not released: its life
+  /// is new, or this supervisor, and whoever published those messages may have shown them to
+  /// another or not at all. A new life may have read on already by the time it is looked at.
+  void show_sent(Peer& peer);
 
   /// Its socket is closed: whoever comes next under its number has been shown nothing.
   void forget_reader(PartyId party);

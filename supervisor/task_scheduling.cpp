@@ -105,7 +105,7 @@ void Tasks::pool_changed() {
 }
 
 void Tasks::agent_up(Peer& agent, const CapabilitySet& capabilities) {
-  banks_.show_unread(agent);
+  banks_.show_sent(agent);
   // What it already runs (adopted, or it rested) counts against its credit.
   for (const std::uint32_t slot : running_[agent.id]) {
     schedule(scheduling::TaskAdopted{id_of(slot), spec_of(slot), agent.id});

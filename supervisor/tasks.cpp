@@ -537,7 +537,7 @@ void Tasks::adopt() {
 
 void Tasks::client_adopted(Peer& client) {
   repeat_possible_.set(client.id);
-  banks_.show_unread(client);
+  banks_.show_sent(client);
 }
 
 // ---- for the control socket ----

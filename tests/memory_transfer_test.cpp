@@ -347,23 +347,27 @@ BOOST_AUTO_TEST_CASE(agents_have_the_cache_too) {
   swarm.finish();
 }
 
+// Several times: the successor may read what waits for it before the supervisor gets to show it the
+// memory, or after.
 BOOST_AUTO_TEST_CASE(a_killed_receiver_s_successor_gets_what_it_has_not_taken) {
-  TransferSwarm swarm(1);
+  TransferSwarm swarm(1, "backoff_max_ms = 20\n");
   {
     Client client = connected();
-    const pid_t before = swarm.agent_pid(0);
-    BOOST_REQUIRE(client.transfer(filled(client, 50'000, 1), 0, 1).has_value());
-    BOOST_TEST(run(client, "hoard", "1") == "done: 1");
-    ::kill(before, SIGSTOP);
-    for (std::uint64_t tag = 2; tag < 40; ++tag)
-      BOOST_REQUIRE(client.transfer(filled(client, 500, tag), 0, tag).has_value());
-    BOOST_REQUIRE(
-        swarm.wait_until([](const auto& s) { return s.at("counters").at("transfers") == 39; }));
-    ::kill(before, SIGKILL);
-    // What it had hoarded went home with it; what it had not read is the next one's.
-    const std::string all = run(client, "collect", "38");
-    BOOST_TEST(all.starts_with("done: 2 3 4 5"), all);
-    BOOST_TEST(all.ends_with(" 38 39"));
+    for (std::uint64_t round = 1; round <= 12; ++round) {
+      const pid_t before = swarm.agent_pid(0);
+      BOOST_REQUIRE(client.transfer(filled(client, 50'000, 1), 0, 1).has_value());
+      BOOST_TEST(run(client, "hoard", "1") == "done: 1");
+      ::kill(before, SIGSTOP);
+      for (std::uint64_t tag = 2; tag < 40; ++tag)
+        BOOST_REQUIRE(client.transfer(filled(client, 500, tag), 0, tag).has_value());
+      BOOST_REQUIRE(swarm.wait_until(
+          [&](const auto& s) { return s.at("counters").at("transfers") == 39 * round; }));
+      ::kill(before, SIGKILL);
+      // What it had hoarded went home with it; what it had not read is the next one's.
+      const std::string all = run(client, "collect", "38");
+      BOOST_TEST(all.starts_with("done: 2 3 4 5"), all);
+      BOOST_REQUIRE(all.ends_with(" 38 39"));
+    }
     swarm.check_all_home();
   }
   swarm.finish();
