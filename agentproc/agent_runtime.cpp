@@ -53,26 +53,36 @@ Handler* HandlerSet::find(std::string_view capability) const {
   return found != handlers_.end() ? found->second.get() : others_.get();
 }
 
-Result<void> run_agent(AgentOptions options, const HandlerSet& handlers) {
+AgentSession::AgentSession(std::unique_ptr<PartyLink> link, std::function<void()> on_orphaned)
+    : link_(std::move(link)),
+      control_(*link_, mailbox_, cancelled_, std::move(on_orphaned)),
+      work_(*link_, mailbox_, cancelled_, control_) {}
+
+AgentSession::~AgentSession() {
+  PartyMessage leaving;
+  leaving.kind = PartyMessageKind::leaving;
+  static_cast<void>(link_->send(leaving));  // its death says the same, a little later
+}
+
+Result<std::unique_ptr<AgentSession>> AgentSession::open(AgentOptions options) {
   auto link = PartyLink::open(std::move(options.socket), options.welcome_timeout_ms,
                               std::move(options.prepared));
   if (!link) return link.error();
   auto on_orphaned = std::move(options.on_orphaned);
   if (!on_orphaned) on_orphaned = [] { ::_exit(to_int(ExitCode::not_running)); };
-
-  Mailbox mailbox;
-  CancelList cancelled;
-  ControlThread control(**link, mailbox, cancelled, std::move(on_orphaned));
-  WorkThread work(**link, mailbox, cancelled, control);
-  if (auto announced = work.announce(); !announced) return announced.error();
+  std::unique_ptr<AgentSession> session(new AgentSession(std::move(*link), std::move(on_orphaned)));
+  if (auto announced = session->work_.announce(); !announced) return announced.error();
   // While the supervisor looks at what was announced: its answer is the roster word, not a message.
-  if (auto started = control.start(); !started) return started.error();
-  if (auto admitted = work.await_admission(); !admitted) return admitted.error();
-  work.run(bind_capabilities(options.capabilities, handlers, (*link)->tables()));
+  if (auto started = session->control_.start(); !started) return started.error();
+  if (auto admitted = session->work_.await_admission(); !admitted) return admitted.error();
+  return session;
+}
 
-  PartyMessage leaving;
-  leaving.kind = PartyMessageKind::leaving;
-  static_cast<void>((*link)->send(leaving));  // its death says the same, a little later
+Result<void> run_agent(AgentOptions options, const HandlerSet& handlers) {
+  const std::vector<AgentCapability> capabilities = std::move(options.capabilities);
+  auto session = AgentSession::open(std::move(options));
+  if (!session) return session.error();
+  (*session)->work().run(bind_capabilities(capabilities, handlers, (*session)->link().tables()));
   return {};
 }
 

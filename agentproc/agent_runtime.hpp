@@ -11,7 +11,9 @@
 #include <vector>
 
 #include "agentproc/agent_main.hpp"
+#include "agentproc/control_thread.hpp"
 #include "agentproc/handler.hpp"
+#include "agentproc/work_thread.hpp"
 #include "common/posix.hpp"
 #include "ipc/party_link.hpp"
 
@@ -47,6 +49,35 @@ struct AgentOptions {
   std::function<void()> on_orphaned;
   int welcome_timeout_ms = 10'000;
 };
+
+/// An agent that is part of its swarm, from registration to its end. Whoever opened it works on its
+/// work(): one thread.
+class AgentSession {
+ public:
+  /// Registers and waits to be admitted; starts the control thread. Errors: refused, not_running,
+  /// protocol, timed_out.
+  static Result<std::unique_ptr<AgentSession>> open(AgentOptions options);
+  /// Says that it leaves. Tasks in hand are done again by others.
+  ~AgentSession();
+  AgentSession(const AgentSession&) = delete;
+  AgentSession& operator=(const AgentSession&) = delete;
+
+  WorkThread& work() noexcept { return work_; }
+  PartyLink& link() noexcept { return *link_; }
+
+ private:
+  AgentSession(std::unique_ptr<PartyLink> link, std::function<void()> on_orphaned);
+
+  std::unique_ptr<PartyLink> link_;
+  Mailbox mailbox_;
+  CancelList cancelled_;
+  ControlThread control_;
+  WorkThread work_;
+};
+
+/// The party socket of a process that a swarm started: $MICROSWARM_AGENT_FD, where
+/// $MICROSWARM_PROTOCOL is ours. Error: usage, with what to do.
+Result<UniqueFd> socket_of_external_agent();
 
 /// Registers, works, and returns after `drain` when everything in hand is done. Starts one thread
 /// and joins it. Errors: refused, not_running, protocol, timed_out (all before the first task).

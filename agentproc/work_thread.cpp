@@ -1,6 +1,7 @@
 #include "agentproc/work_thread.hpp"
 
 #include <algorithm>
+#include <cassert>
 #include <cstring>
 #include <exception>
 
@@ -64,16 +65,26 @@ void WorkThread::run(std::vector<BoundHandler> capabilities) {
     started.push_back(capability.handler);
     capability.handler->started(environment);
   }
-  for (;;) {
+  while (TaskInHand* task = next_task(no_limit)) finish(*task, call(*task));
+}
+
+TaskInHand* WorkThread::next_task(std::uint64_t timeout_ns) {
+  for (std::uint64_t deadline_ns = 0;;) {
     look_around();
-    if (!dispatches_.empty())
-      run_next();
-    else if (link_.data_in().ready())
-      nap(ring_full_nap_ns);  // a region there is no room for just now
-    else if (draining_)
-      return;
+    while (!dispatches_.empty())
+      if (TaskInHand* task = begin_next()) return task;
+    if (has_ended() || timeout_ns == 0) return nullptr;
+    std::uint64_t left_ns = no_limit;
+    if (timeout_ns != no_limit) {
+      const std::uint64_t now = now_ns();
+      if (deadline_ns == 0) deadline_ns = now + timeout_ns;
+      if (now >= deadline_ns) return nullptr;
+      left_ns = deadline_ns - now;
+    }
+    if (link_.data_in().ready())
+      nap(std::min(ring_full_nap_ns, left_ns));  // a region there is no room for just now
     else
-      park();
+      park(left_ns);
   }
 }
 
@@ -107,14 +118,16 @@ void WorkThread::read_mail() {
     link_.count_malformed(malformed);
 }
 
-void WorkThread::park() {
+void WorkThread::park(std::uint64_t timeout_ns) {
   BankOwner& banks = link_.banks();
   if (banks.has_idle()) banks.trim(now_ns(), bank_idle_ns);
-  if (load(link_.own().header().state) != static_cast<std::uint64_t>(PartyState::idle)) {
+  if (in_hand_.empty() &&
+      load(link_.own().header().state) != static_cast<std::uint64_t>(PartyState::idle)) {
     record(FlightCode::parked, 0);
     set_state(PartyState::idle);
   }
-  link_.wait(banks.has_idle() || link_.has_waiting_releases() ? park_with_idle_banks_ns : park_ns,
+  const bool is_soon = banks.has_idle() || link_.has_waiting_releases();
+  link_.wait(std::min(is_soon ? park_with_idle_banks_ns : park_ns, timeout_ns),
              [this] { return has_work(); });
 }
 
@@ -136,19 +149,33 @@ void WorkThread::take_messages() {
   }
 }
 
-void WorkThread::run_next() {
+TaskInHand* WorkThread::begin_next() {
   const SlotBody body = dispatches_.front();
   dispatches_.pop_front();
   const auto dispatch = checked(body);
   if (!dispatch) {
     link_.count_malformed();
-    return;
+    return nullptr;
   }
   if (!still_wanted(*dispatch)) {
     record(FlightCode::dispatch_skipped, dispatch->task);
-    return;
+    return nullptr;
   }
-  run_task(*dispatch, std::as_bytes(std::span(body.inline_data)).subspan(16, body.inline_bytes));
+  TaskInHand& task = take_in_hand(*dispatch);
+  const auto payload =
+      payload_of(task, std::as_bytes(std::span(body.inline_data)).subspan(16, body.inline_bytes));
+  task.context_.emplace(*this, dispatch->task, dispatch->attempt.attempt(),
+                        capability_name(dispatch->attempt.capability()),
+                        payload ? *payload : std::span<const std::byte>(), task.inputs_);
+  if (is_cancelled(dispatch->task)) {
+    record(FlightCode::cancel_seen, dispatch->task);
+    finish(task, Outcome::cancelled);
+  } else if (!payload) {
+    finish(task, task.context().fail(payload.error()));
+  } else {
+    return &task;
+  }
+  return nullptr;
 }
 
 void WorkThread::nap(std::uint64_t timeout_ns) {
@@ -167,7 +194,7 @@ bool WorkThread::is_task_cancelled() const noexcept {
   return task != 0 && is_cancelled(task);
 }
 
-std::optional<WorkThread::Dispatch> WorkThread::checked(const SlotBody& body) const {
+std::optional<Dispatch> WorkThread::checked(const SlotBody& body) const {
   Dispatch dispatch;
   dispatch.task = body.inline_data[0];
   dispatch.attempt.word = body.inline_data[1];
@@ -192,42 +219,52 @@ bool WorkThread::still_wanted(const Dispatch& dispatch) const noexcept {
                                   .word;
 }
 
-void WorkThread::run_task(const Dispatch& dispatch, std::span<const std::byte> inline_payload) {
-  SegmentHeader& header = link_.own().header();
-  store(header.task_in_hand, dispatch.task);
+TaskInHand& WorkThread::take_in_hand(const Dispatch& dispatch) {
+  if (unused_.empty()) unused_.push_back(std::make_unique<TaskInHand>());
+  in_hand_.push_back(std::move(unused_.back()));
+  unused_.pop_back();
+  TaskInHand& task = *in_hand_.back();
+  task.dispatch_ = dispatch;
+  if (in_hand_.size() == 1) store(link_.own().header().task_in_hand, dispatch.task);
   if (!draining_) set_state(PartyState::busy);
   report_progress();
-  const std::uint64_t started_ns = record(FlightCode::handler_started, dispatch.task);
+  task.started_ns_ = record(FlightCode::handler_started, dispatch.task);
+  return task;
+}
 
-  alignas(16) std::array<std::byte, task_inline_bytes_max> inline_copy;
-  Result<std::span<const std::byte>> payload = std::span<const std::byte>();
+Result<std::span<const std::byte>> WorkThread::payload_of(
+    TaskInHand& task, std::span<const std::byte> inline_payload) {
+  const Dispatch& dispatch = task.dispatch_;
+  std::span<const std::byte> payload = std::span(task.inline_payload_).first(inline_payload.size());
+  task.inputs_.clear();
   if (dispatch.token) {
-    payload = wait_for_memory(dispatch.task, dispatch.token, dispatch.payload_offset,
-                              dispatch.payload_bytes);
+    auto bytes = wait_for_memory(dispatch.task, dispatch.token, dispatch.payload_offset,
+                                 dispatch.payload_bytes);
+    if (!bytes) return bytes.error();
+    payload = *bytes;
   } else {
-    std::copy(inline_payload.begin(), inline_payload.end(), inline_copy.begin());
-    payload = std::span<const std::byte>(inline_copy).first(inline_payload.size());
+    std::copy(inline_payload.begin(), inline_payload.end(), task.inline_payload_.begin());
   }
-  if ((dispatch.attempt.flags() & dispatch_payload_compressed) != 0 && payload)
-    payload = packed_payload_.unpack(
-        *payload, load(link_.tables().pool_regions) * load(link_.tables().region_bytes));
-  inputs_.clear();
-  if ((dispatch.attempt.flags() & dispatch_has_inputs) != 0 && payload)
-    if (auto gathered = gather_inputs(dispatch); !gathered) payload = gathered.error();
-  const BoundHandler* capability = find(dispatch.attempt.capability());
-  TaskContext task(*this, dispatch.task, dispatch.attempt.attempt(),
-                   capability == nullptr ? std::string_view() : capability->name,
-                   payload ? *payload : std::span<const std::byte>(), inputs_);
-  Outcome outcome = Outcome::cancelled;
-  if (is_cancelled(dispatch.task))
-    record(FlightCode::cancel_seen, dispatch.task);
-  else if (!payload)
-    outcome = task.fail(payload.error());
-  else
-    outcome = call(capability, task);
+  if ((dispatch.attempt.flags() & dispatch_payload_compressed) != 0) {
+    auto unpacked = task.packed_payload_.unpack(
+        payload, load(link_.tables().pool_regions) * load(link_.tables().region_bytes));
+    if (!unpacked) return unpacked.error();
+    payload = *unpacked;
+  }
+  if ((dispatch.attempt.flags() & dispatch_has_inputs) != 0)
+    if (auto gathered = gather_inputs(task); !gathered) return gathered.error();
+  return payload;
+}
 
-  complete(dispatch, outcome, task, started_ns);
-  store(header.task_in_hand, 0);
+void WorkThread::finish(TaskInHand& task, Outcome outcome) {
+  const auto found = std::find_if(in_hand_.begin(), in_hand_.end(),
+                                  [&](const auto& taken) { return taken.get() == &task; });
+  assert(found != in_hand_.end());
+  complete(task.dispatch_, outcome, task.context(), task.started_ns_);
+  task.context_.reset();
+  unused_.push_back(std::move(*found));
+  in_hand_.erase(found);
+  store(link_.own().header().task_in_hand, in_hand_.empty() ? 0 : in_hand_.front()->dispatch_.task);
   report_progress();
 }
 
@@ -251,7 +288,8 @@ Result<std::span<const std::byte>> WorkThread::wait_for_memory(TaskId task, Toke
 
 /// The supervisor's tables are read where they lie. They stand still for a task that is not over;
 /// once it is (cancelled, or we are taken for dead), whatever is read here is for nobody.
-Result<void> WorkThread::gather_inputs(const Dispatch& dispatch) {
+Result<void> WorkThread::gather_inputs(TaskInHand& task) {
+  const Dispatch& dispatch = task.dispatch_;
   const SegmentView& supervisor = link_.supervisor();
   const std::uint32_t slot = task_slot(dispatch.task);
   const std::uint32_t count = supervisor.task_options()[slot].dependency_count;
@@ -274,11 +312,11 @@ Result<void> WorkThread::gather_inputs(const Dispatch& dispatch) {
     } else {
       const std::size_t size_bytes =
           std::min<std::size_t>(record.result_inline_bytes, task_inline_bytes_max);
-      std::memcpy(inline_inputs_[i].data(), record.result_inline, size_bytes);
-      input.bytes = std::span(inline_inputs_[i]).first(size_bytes);
+      std::memcpy(task.inline_inputs_[i].data(), record.result_inline, size_bytes);
+      input.bytes = std::span(task.inline_inputs_[i]).first(size_bytes);
     }
     if (load(record.word) != word.word) return gone;
-    inputs_.push_back(input);
+    task.inputs_.push_back(input);
   }
   return {};
 }
@@ -289,7 +327,16 @@ const BoundHandler* WorkThread::find(std::uint16_t capability) const noexcept {
   return nullptr;
 }
 
-Outcome WorkThread::call(const BoundHandler* capability, TaskContext& task) noexcept {
+std::string_view WorkThread::capability_name(std::uint16_t capability) const noexcept {
+  if (const BoundHandler* bound = find(capability)) return bound->name;
+  if (capability >= capabilities_max) return {};
+  const char* text = link_.tables().capabilities[capability].text;
+  return {text, ::strnlen(text, sizeof link_.tables().capabilities[capability].text)};
+}
+
+Outcome WorkThread::call(TaskInHand& in_hand) noexcept {
+  TaskContext& task = in_hand.context();
+  const BoundHandler* capability = find(in_hand.dispatch_.attempt.capability());
   if (capability == nullptr) return task.fail("this agent has no such capability");
   if (capability->handler == nullptr)
     return task.fail("no operation is called '" + capability->name + "' here");

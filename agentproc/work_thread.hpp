@@ -6,8 +6,8 @@
 // is the supervisor's record. So a death here at any point costs one execution, never the task: the
 // supervisor reads this agent's completions to their end, then decides what is unfinished.
 
-#include <array>
 #include <deque>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
@@ -16,7 +16,7 @@
 #include "agentproc/control_thread.hpp"
 #include "agentproc/handler.hpp"
 #include "agentproc/mailbox.hpp"
-#include "agentproc/packed_payload.hpp"
+#include "agentproc/task_in_hand.hpp"
 #include "common/clock.hpp"
 #include "ipc/party_link.hpp"
 
@@ -42,8 +42,25 @@ class WorkThread final : public TaskServices, private WorkLoop {
   /// supervisor's reason).
   Result<void> await_admission();
 
-  /// Works until told to drain and the ring is empty.
+  /// Works until told to drain and the ring is empty: next_task(), its handler, finish().
   void run(std::vector<BoundHandler> capabilities);
+
+  static constexpr std::uint64_t no_limit = std::numeric_limits<std::uint64_t>::max();
+  /// The next task, begun: its payload lies ready, and it is this agent's to finish(). Waits up to
+  /// `timeout_ns` (0 = only looks). Null: none came, or has_ended(). Several may be in hand at a
+  /// time; of those a death is the fault of the one that was taken first.
+  TaskInHand* next_task(std::uint64_t timeout_ns);
+  /// What lies in the ring or has been taken off it and would be given out without waiting.
+  bool has_work() noexcept {
+    return !dispatches_.empty() || link_.data_in().ready() || link_.releases_ready() ||
+           mailbox_.has_mail();
+  }
+  /// Publishes what became of it; `task` is the agent's no more.
+  void finish(TaskInHand& task, Outcome outcome);
+  /// It was told to drain, and nothing is left to be taken.
+  bool has_ended() noexcept { return draining_ && dispatches_.empty() && !link_.data_in().ready(); }
+  /// The name behind a dispatch's number, whether anybody here does it or not.
+  std::string_view capability_name(std::uint16_t capability) const noexcept;
 
   // TaskServices:
   bool is_cancelled(TaskId task) const noexcept override { return cancelled_.contains(task); }
@@ -55,14 +72,6 @@ class WorkThread final : public TaskServices, private WorkLoop {
   AgentMemory& memory() noexcept override { return *memory_; }
 
  private:
-  struct Dispatch {
-    TaskId task = 0;
-    AttemptWord attempt;
-    std::size_t payload_bytes = 0;
-    std::uint64_t payload_offset = 0;  ///< in the token's region, where others' payloads lie too
-    Token token;                       ///< lent; none: the payload is inline
-  };
-
   // WorkLoop:
   void look_around() override {
     housekeeping();
@@ -71,22 +80,22 @@ class WorkThread final : public TaskServices, private WorkLoop {
   void nap(std::uint64_t timeout_ns) override;
   bool is_task_cancelled() const noexcept override;
 
-  bool has_work() noexcept {
-    return link_.data_in().ready() || link_.releases_ready() || mailbox_.has_mail();
-  }
   void housekeeping();
   void read_mail();
-  void park();
+  void park(std::uint64_t timeout_ns);
   /// Takes what lies in the data ring: regions into the inbox, dispatches to where they wait.
   void take_messages();
-  void run_next();
+  /// Null: the dispatch that waited longest makes no sense, is not wanted any more, or has failed.
+  TaskInHand* begin_next();
   std::optional<Dispatch> checked(const SlotBody& body) const;
   bool still_wanted(const Dispatch& dispatch) const noexcept;
-  void run_task(const Dispatch& dispatch, std::span<const std::byte> inline_payload);
+  TaskInHand& take_in_hand(const Dispatch& dispatch);
+  Result<std::span<const std::byte>> payload_of(TaskInHand& task,
+                                                std::span<const std::byte> inline_payload);
   Result<std::span<const std::byte>> wait_for_memory(TaskId task, Token token, std::uint64_t offset,
                                                      std::size_t size_bytes);
-  Result<void> gather_inputs(const Dispatch& dispatch);
-  Outcome call(const BoundHandler* capability, TaskContext& task) noexcept;
+  Result<void> gather_inputs(TaskInHand& task);
+  Outcome call(TaskInHand& task) noexcept;
   void publish(const SlotBody& body, std::optional<Allocation> allocation);
   void complete(const Dispatch& dispatch, Outcome outcome, TaskContext& task,
                 std::uint64_t started_ns);
@@ -108,9 +117,8 @@ class WorkThread final : public TaskServices, private WorkLoop {
       std::make_shared<AgentMemory>(link_, static_cast<WorkLoop&>(*this));
   std::deque<SlotBody> dispatches_;  ///< taken, not run yet; bounded by the agent's credit
   std::vector<BoundHandler> capabilities_;
-  PackedPayload packed_payload_;   ///< of the task that runs
-  std::vector<TaskInput> inputs_;  ///< of the task that runs
-  std::array<std::array<std::byte, task_inline_bytes_max>, task_dependencies_max> inline_inputs_;
+  std::vector<std::unique_ptr<TaskInHand>> in_hand_;  ///< in the order in which they were taken
+  std::vector<std::unique_ptr<TaskInHand>> unused_;
   std::optional<Error> refused_;
   bool draining_ = false;
   std::uint64_t progress_ = 0;
