@@ -82,7 +82,9 @@ Result<void> run_agent(AgentOptions options, const HandlerSet& handlers) {
   const std::vector<AgentCapability> capabilities = std::move(options.capabilities);
   auto session = AgentSession::open(std::move(options));
   if (!session) return session.error();
-  (*session)->work().run(bind_capabilities(capabilities, handlers, (*session)->link().tables()));
+  WorkThread& work = (*session)->work();
+  work.begin(bind_capabilities(capabilities, handlers, (*session)->link().tables()));
+  work.run();
   return {};
 }
 

@@ -52,7 +52,7 @@ Result<void> WorkThread::await_admission() {
   return {};
 }
 
-void WorkThread::run(std::vector<BoundHandler> capabilities) {
+void WorkThread::begin(std::vector<BoundHandler> capabilities) {
   capabilities_ = std::move(capabilities);
   const SegmentView& supervisor = link_.supervisor();
   const AgentEnvironment environment{link_.party(), link_.incarnation(),
@@ -65,6 +65,9 @@ void WorkThread::run(std::vector<BoundHandler> capabilities) {
     started.push_back(capability.handler);
     capability.handler->started(environment);
   }
+}
+
+void WorkThread::run() {
   while (TaskInHand* task = next_task(no_limit)) finish(*task, call(*task));
 }
 
@@ -73,7 +76,11 @@ TaskInHand* WorkThread::next_task(std::uint64_t timeout_ns) {
     look_around();
     while (!dispatches_.empty())
       if (TaskInHand* task = begin_next()) return task;
-    if (has_ended() || timeout_ns == 0) return nullptr;
+    if (has_ended()) return nullptr;
+    if (timeout_ns == 0) {
+      before_rest();
+      return nullptr;
+    }
     std::uint64_t left_ns = no_limit;
     if (timeout_ns != no_limit) {
       const std::uint64_t now = now_ns();
@@ -118,7 +125,7 @@ void WorkThread::read_mail() {
     link_.count_malformed(malformed);
 }
 
-void WorkThread::park(std::uint64_t timeout_ns) {
+void WorkThread::before_rest() {
   BankOwner& banks = link_.banks();
   if (banks.has_idle()) banks.trim(now_ns(), bank_idle_ns);
   if (in_hand_.empty() &&
@@ -126,7 +133,11 @@ void WorkThread::park(std::uint64_t timeout_ns) {
     record(FlightCode::parked, 0);
     set_state(PartyState::idle);
   }
-  const bool is_soon = banks.has_idle() || link_.has_waiting_releases();
+}
+
+void WorkThread::park(std::uint64_t timeout_ns) {
+  before_rest();
+  const bool is_soon = link_.banks().has_idle() || link_.has_waiting_releases();
   link_.wait(std::min(is_soon ? park_with_idle_banks_ns : park_ns, timeout_ns),
              [this] { return has_work(); });
 }

@@ -42,8 +42,10 @@ class WorkThread final : public TaskServices, private WorkLoop {
   /// supervisor's reason).
   Result<void> await_admission();
 
+  /// Before the first task: tells the handlers who they are.
+  void begin(std::vector<BoundHandler> capabilities);
   /// Works until told to drain and the ring is empty: next_task(), its handler, finish().
-  void run(std::vector<BoundHandler> capabilities);
+  void run();
 
   static constexpr std::uint64_t no_limit = std::numeric_limits<std::uint64_t>::max();
   /// The next task, begun: its payload lies ready, and it is this agent's to finish(). Waits up to
@@ -82,6 +84,8 @@ class WorkThread final : public TaskServices, private WorkLoop {
 
   void housekeeping();
   void read_mail();
+  /// Nothing to do: idle banks go back, the state says idle.
+  void before_rest();
   void park(std::uint64_t timeout_ns);
   /// Takes what lies in the data ring: regions into the inbox, dispatches to where they wait.
   void take_messages();

@@ -17,6 +17,22 @@ target_link_libraries(rogue_agent PRIVATE ms_agentproc ms_flags)
 ms_fault_test(isolation SOURCES fault_isolation_test.cpp LIBS ms_ipc)
 add_dependencies(test_fault_isolation rogue_agent)
 
+# Agents over the C ABI: built as a stranger builds them, with nothing of ours but the library.
+foreach(agent abi_agent.c ../examples/agents/shout.c ../examples/agents/scale.cpp)
+  get_filename_component(name ${agent} NAME_WE)
+  if(agent MATCHES examples)
+    set(name example_${name})
+  endif()
+  add_executable(${name} ${agent})
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests
+                        C_STANDARD 99 C_STANDARD_REQUIRED ON C_EXTENSIONS OFF)
+  target_compile_options(${name} PRIVATE -Wall -Wextra -Wpedantic)
+  target_link_libraries(${name} PRIVATE MicroSwarm::agent)
+  list(APPEND abi_agents ${name})
+endforeach()
+ms_test(NAME agent.abi SOURCES agent_abi_test.cpp LIBS ms_ipc TIMEOUT 120)
+add_dependencies(test_agent_abi microswarm ${abi_agents})
+
 # Guard mode kills by SIGSEGV; and what holds without it holds with it.
 ms_test(NAME memory.guard SOURCES memory_guard_test.cpp LIBS ms_ipc TIMEOUT 120
         NOT_UNDER asan tsan)
