@@ -112,6 +112,8 @@ class TaskContext {
   std::span<const std::byte> result() const noexcept { return result_; }
   /// The region that holds the result, handed to the caller.
   std::optional<Allocation> take_allocation() noexcept;
+  /// There is no result (any more).
+  void forget_result() noexcept { result_ = {}; }
 
  private:
   void drop_result() noexcept;

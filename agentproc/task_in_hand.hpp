@@ -30,6 +30,10 @@ class TaskInHand {
 
   /// What a handler is given; there from WorkThread::next_task() to finish().
   TaskContext& context() noexcept { return *context_; }
+  /// Else it is memory of this object's.
+  bool is_payload_in_pool() const noexcept {
+    return dispatch_.token && (dispatch_.attempt.flags() & dispatch_payload_compressed) == 0;
+  }
 
  private:
   friend class WorkThread;

@@ -23,11 +23,25 @@ Result<void> BankMap::add(const PartyMessage& mapped, UniqueFd fd) {
   auto memory = Mapping::map(fd.get(), size_bytes, Mapping::Access::read_only);
   if (!memory) return with_context(memory.error(), "mapping a bank");
   bank.memory = std::move(*memory);
-  banks_.insert_or_assign(static_cast<std::uint32_t>(mapped.a), std::move(bank));
+  Bank& row = banks_[static_cast<std::uint32_t>(mapped.a)];
+  retire(row);
+  row = std::move(bank);
   return {};
 }
 
-void BankMap::drop(std::uint32_t bank) noexcept { banks_.erase(bank); }
+void BankMap::drop(std::uint32_t bank) noexcept {
+  const auto found = banks_.find(bank);
+  if (found == banks_.end()) return;
+  retire(found->second);
+  banks_.erase(found);
+}
+
+void BankMap::retire(Bank& bank) noexcept {
+  if (pin_.use_count() == 1)
+    retired_.clear();
+  else if (bank.memory)
+    retired_.push_back(std::move(bank.memory));
+}
 
 Result<std::optional<std::span<const std::byte>>> BankMap::find(Token token,
                                                                 std::size_t size_bytes) const {

@@ -3,9 +3,11 @@
 // The banks of others that this process can read. One thread.
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <unordered_map>
+#include <vector>
 
 #include "common/posix.hpp"
 #include "ipc/party_protocol.hpp"
@@ -33,6 +35,10 @@ class BankMap {
 
   std::size_t size() const noexcept { return banks_.size(); }
 
+  /// As long as a copy of it lives, nothing that is or was mapped goes away under whoever has it:
+  /// for languages that cannot promise to forget a view in time. Its bytes may become others'.
+  std::shared_ptr<void> pin() const noexcept { return pin_; }
+
  private:
   struct Bank {
     Mapping memory;
@@ -40,8 +46,13 @@ class BankMap {
     std::uint32_t serial = 0;
     std::uint64_t region_bytes = 0;
   };
+  /// It is not `bank`'s any more.
+  void retire(Bank& bank) noexcept;
+
   const SupervisorTables* tables_;
   std::unordered_map<std::uint32_t, Bank> banks_;
+  std::shared_ptr<void> pin_ = std::make_shared<char>();
+  std::vector<Mapping> retired_;  ///< none, unless something was pinned when it was replaced
 };
 
 }  // namespace micro_swarm

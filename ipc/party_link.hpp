@@ -98,6 +98,9 @@ class PartyLink {
   Result<std::optional<std::span<const std::byte>>> memory_of(Token token,
                                                               std::size_t size_bytes) const;
 
+  /// As BankMap::pin: of the banks of others.
+  std::shared_ptr<void> pin_mappings() const noexcept { return map_->pin(); }
+
   /// Counts input that failed its checks.
   void count_malformed(std::uint64_t messages = 1) noexcept;
 

@@ -33,6 +33,13 @@ endforeach()
 ms_test(NAME agent.abi SOURCES agent_abi_test.cpp LIBS ms_ipc TIMEOUT 120)
 add_dependencies(test_agent_abi microswarm ${abi_agents})
 
+# The module's code is not the sanitizers' program's: Python is.
+ms_test(NAME agent.python SOURCES agent_python_test.cpp LIBS ms_ipc TIMEOUT 120 NOT_UNDER asan tsan)
+add_dependencies(test_agent_python microswarm microswarm_python)
+target_compile_definitions(test_agent_python PRIVATE
+  MS_PYTHON="${Python_EXECUTABLE}" MS_PYTHON_MODULE_DIR="${CMAKE_BINARY_DIR}/python"
+  MS_TESTS_DIR="${CMAKE_CURRENT_SOURCE_DIR}")
+
 # Guard mode kills by SIGSEGV; and what holds without it holds with it.
 ms_test(NAME memory.guard SOURCES memory_guard_test.cpp LIBS ms_ipc TIMEOUT 120
         NOT_UNDER asan tsan)

@@ -11,6 +11,7 @@
 #include <optional>
 #include <string>
 
+#include "agentproc/abi/agent_handle.hpp"
 #include "agentproc/abi/micro_swarm/agent.h"
 #include "agentproc/abi/ready_fd.hpp"
 #include "agentproc/agent_runtime.hpp"
@@ -181,6 +182,27 @@ int send(Object* object, std::uint32_t party, HandOver&& hand_over) noexcept {
 }
 
 }  // namespace
+
+namespace micro_swarm {
+
+bool is_payload_in_pool(const msw_task& task) { return task.in_hand->is_payload_in_pool(); }
+
+std::shared_ptr<void> pin_mappings(const msw_agent& agent) {
+  return agent.session->link().pin_mappings();
+}
+
+std::shared_ptr<void> keep_result(msw_task& task) {
+  const auto allocation = task.context().take_allocation();
+  task.context().forget_result();
+  if (!allocation) return nullptr;
+  msw_agent& agent = *task.agent;
+  return {new Allocation(*allocation), [&agent](Allocation* kept) {
+            agent.enter().release_result(*kept);
+            delete kept;
+          }};
+}
+
+}  // namespace micro_swarm
 
 extern "C" {
 

@@ -1,0 +1,61 @@
+#pragma once
+
+// One thread at a time works with an agent or a client, whatever Python's threads do. The GIL is
+// let go while the library waits, so the GIL alone does not see to that.
+
+#include <pybind11/pybind11.h>
+
+#include <functional>
+#include <memory>
+#include <stdexcept>
+#include <utility>
+#include <vector>
+
+namespace micro_swarm::python {
+
+/// Entered and asked with the GIL.
+class Gate {
+ public:
+  /// `function()` without the GIL, and nobody else's beside it. Throws RuntimeError where another
+  /// thread is in.
+  template <class F>
+  auto pass(F&& function) {
+    if (is_busy_) throw std::runtime_error("another thread works with this object: one at a time");
+    is_busy_ = true;
+    struct Leave {
+      Gate& gate;
+      ~Leave() { gate.leave(); }
+    } leave{*this};
+    pybind11::gil_scoped_release release;
+    return function();
+  }
+  /// Now, or when whoever is in comes out: how memory is given back, which any thread may drop.
+  void soon(std::function<void()> function) {
+    if (is_busy_)
+      waiting_.push_back(std::move(function));
+    else
+      function();
+  }
+
+ private:
+  void leave() {
+    is_busy_ = false;
+    for (auto& function : std::exchange(waiting_, {})) function();
+  }
+
+  bool is_busy_ = false;
+  std::vector<std::function<void()>> waiting_;
+};
+
+/// `object` lives until the last copy is dropped; then `end(object)`, when the gate is free.
+template <class T, class End>
+std::shared_ptr<T> kept_behind(std::shared_ptr<Gate> gate, T object, End end) {
+  return {new T(std::move(object)), [gate = std::move(gate), end = std::move(end)](T* kept) {
+            gate->soon([kept, end] {
+              end(*kept);
+              delete kept;
+            });
+          }};
+}
+
+}  // namespace micro_swarm::python
