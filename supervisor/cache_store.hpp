@@ -84,6 +84,9 @@ class CacheStore {
   const caching::Cache& cache() const { return cache_; }
   CompressionCounters compression() const { return worker_.counters(); }
   std::uint64_t damaged() const { return damaged_; }
+  /// Jobs of the worker whose end the loop has not seen, and whether they have all ended.
+  std::size_t jobs_under_way() const { return worker_.under_way(); }
+  bool have_jobs_ended() const { return worker_.is_idle(); }
   std::vector<CacheEntryInfo> list() const;
 
   /// Calls f(hold) for each hold that may carry a right.

@@ -81,11 +81,18 @@ void CacheWorker::add(CacheJob job) {
     ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
   }
   if (job.kind != CacheJob::Kind::remove && job.kind != CacheJob::Kind::sweep) ++under_way_;
+  bool was_empty = false;
   {
     const std::lock_guard lock(mutex_);
+    was_empty = inbox_.empty();
     inbox_.push_back(std::move(job));
   }
-  wake_.notify_one();
+  if (was_empty) wake_.notify_one();  // it takes all there are
+}
+
+bool CacheWorker::is_idle() const {
+  const std::lock_guard lock(mutex_);
+  return done_.size() == under_way_;
 }
 
 std::vector<CacheJobDone> CacheWorker::take() {

@@ -68,6 +68,8 @@ class CacheWorker {
   std::vector<CacheJobDone> take();
   /// Jobs added whose answers were not taken, those without answer apart.
   std::size_t under_way() const noexcept { return under_way_; }
+  /// take() has as many answers as there are jobs under way.
+  bool is_idle() const;
   CompressionCounters counters() const;
 
  private:

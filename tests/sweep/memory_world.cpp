@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "shm/size_classes.hpp"
+#include "tests/sweep/shared_pages.hpp"
 
 namespace micro_swarm::sweep {
 
@@ -430,55 +431,9 @@ std::string MemoryWorld::run_to_quiet(MemorySupervisor& supervisor, OwnerLife* s
 }
 
 SharedMemory MemoryWorld::memory(const OwnerLife& life) const {
-  struct Place {
-    int fd;
-    std::byte* base;
-  };
-  struct Part {
-    std::uint64_t place;
-    std::uint64_t offset;
-    std::uint64_t bytes;
-  };
-  const std::array<Place, 3> places = {
-      Place{supervisor_.fd(), supervisor_.view().base()},
-      Place{reader_.fd(), reader_.view().base()},
-      Place{life.segment_fd.get(), life.link->own().base()},
-  };
-  // A segment is megabytes of holes: only the pages that exist are copied.
-  const auto for_each_part = [](const Place& place, auto&& visit) {
-    off_t at = 0;
-    while ((at = ::lseek(place.fd, at, SEEK_DATA)) >= 0) {
-      const off_t end = ::lseek(place.fd, at, SEEK_HOLE);
-      visit(static_cast<std::uint64_t>(at), static_cast<std::uint64_t>(end - at));
-      at = end;
-    }
-  };
-  SharedMemory memory;
-  memory.save = [=] {
-    Snapshot copy;
-    for (std::uint64_t i = 0; i < places.size(); ++i)
-      for_each_part(places[i], [&](std::uint64_t offset, std::uint64_t bytes) {
-        const Part part{i, offset, bytes};
-        const auto* header = reinterpret_cast<const std::byte*>(&part);
-        copy.insert(copy.end(), header, header + sizeof part);
-        const std::byte* from = places[i].base + offset;
-        copy.insert(copy.end(), from, from + bytes);
-      });
-    return copy;
-  };
-  memory.load = [=](const Snapshot& copy) {
-    for (const Place& place : places)
-      for_each_part(place, [&](std::uint64_t offset, std::uint64_t bytes) {
-        std::memset(place.base + offset, 0, bytes);
-      });
-    for (std::size_t at = 0; at < copy.size();) {
-      Part part{};
-      std::memcpy(&part, copy.data() + at, sizeof part);
-      at += sizeof part;
-      std::memcpy(places[part.place].base + part.offset, copy.data() + at, part.bytes);
-      at += part.bytes;
-    }
-  };
+  SharedMemory memory = shared_pages({{supervisor_.fd(), supervisor_.view().base()},
+                                      {reader_.fd(), reader_.view().base()},
+                                      {life.segment_fd.get(), life.link->own().base()}});
   const auto watch = [&memory](const auto* first, std::size_t count) {
     memory.watched.push_back(std::as_bytes(std::span(first, count)));
   };

@@ -6,6 +6,8 @@
 #include <boost/test/unit_test.hpp>
 #include <cstring>
 
+#include "tests/sweep/shared_pages.hpp"
+
 namespace micro_swarm::sweep {
 
 namespace {
@@ -472,48 +474,9 @@ std::string TaskWorld::check() const {
 }
 
 SharedMemory TaskWorld::memory() const {
-  struct Part {
-    std::uint64_t segment;
-    std::uint64_t offset;
-    std::uint64_t bytes;
-  };
-  // A segment is megabytes of holes: only the pages that exist are copied.
-  const auto for_each_part = [](const Segment& segment, auto&& visit) {
-    off_t at = 0;
-    while ((at = ::lseek(segment.fd(), at, SEEK_DATA)) >= 0) {
-      const off_t end = ::lseek(segment.fd(), at, SEEK_HOLE);
-      visit(static_cast<std::uint64_t>(at), static_cast<std::uint64_t>(end - at));
-      at = end;
-    }
-  };
-  const std::array<const Segment*, 3> segments = {&supervisor_, &agent_, &client_};
-  SharedMemory memory;
-  memory.save = [=] {
-    Snapshot copy;
-    for (std::uint64_t i = 0; i < segments.size(); ++i)
-      for_each_part(*segments[i], [&](std::uint64_t offset, std::uint64_t bytes) {
-        const Part part{i, offset, bytes};
-        const auto* header = reinterpret_cast<const std::byte*>(&part);
-        copy.insert(copy.end(), header, header + sizeof part);
-        const std::byte* from = segments[i]->view().base() + offset;
-        copy.insert(copy.end(), from, from + bytes);
-      });
-    return copy;
-  };
-  memory.load = [=](const Snapshot& copy) {
-    for (const Segment* segment : segments)
-      for_each_part(*segment, [&](std::uint64_t offset, std::uint64_t bytes) {
-        std::memset(segment->view().base() + offset, 0, bytes);
-      });
-    for (std::size_t at = 0; at < copy.size();) {
-      Part part{};
-      std::memcpy(&part, copy.data() + at, sizeof part);
-      at += sizeof part;
-      std::memcpy(segments[part.segment]->view().base() + part.offset, copy.data() + at,
-                  part.bytes);
-      at += part.bytes;
-    }
-  };
+  SharedMemory memory = shared_pages({{supervisor_.fd(), supervisor_.view().base()},
+                                      {agent_.fd(), agent_.view().base()},
+                                      {client_.fd(), client_.view().base()}});
   const SegmentView s = supervisor_.view();
   const auto watch = [&memory](const auto* first, std::size_t count) {
     memory.watched.push_back(std::as_bytes(std::span(first, count)));
