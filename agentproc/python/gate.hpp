@@ -16,17 +16,18 @@ namespace micro_swarm::python {
 /// Entered and asked with the GIL.
 class Gate {
  public:
-  /// `function()` without the GIL, and nobody else's beside it. Throws RuntimeError where another
-  /// thread is in.
+  /// `function()` without the GIL, and nobody else's beside it: for what waits. Throws RuntimeError
+  /// where another thread is in.
   template <class F>
   auto pass(F&& function) {
-    if (is_busy_) throw std::runtime_error("another thread works with this object: one at a time");
-    is_busy_ = true;
-    struct Leave {
-      Gate& gate;
-      ~Leave() { gate.leave(); }
-    } leave{*this};
+    const Inside inside(*this);
     pybind11::gil_scoped_release release;
+    return function();
+  }
+  /// The same with the GIL: for what is short.
+  template <class F>
+  auto hold(F&& function) {
+    const Inside inside(*this);
     return function();
   }
   /// Now, or when whoever is in comes out: how memory is given back, which any thread may drop.
@@ -38,10 +39,19 @@ class Gate {
   }
 
  private:
-  void leave() {
-    is_busy_ = false;
-    for (auto& function : std::exchange(waiting_, {})) function();
-  }
+  struct Inside {
+    explicit Inside(Gate& entered) : gate(entered) {
+      if (gate.is_busy_)
+        throw std::runtime_error("another thread works with this object: one at a time");
+      gate.is_busy_ = true;
+    }
+    ~Inside() {
+      gate.is_busy_ = false;
+      if (!gate.waiting_.empty())
+        for (auto& function : std::exchange(gate.waiting_, {})) function();
+    }
+    Gate& gate;
+  };
 
   bool is_busy_ = false;
   std::vector<std::function<void()>> waiting_;

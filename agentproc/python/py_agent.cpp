@@ -316,8 +316,10 @@ void Task::complete(py::object result) {
   result = py::none();
   take_back_views();
   const std::size_t size = result_bytes_.size();
-  end(size == 0 ? session_->gate->pass([&] { return msw_task_complete(task, nullptr, 0); })
-                : session_->gate->pass([&] { return msw_task_complete_in_place(task, size); }));
+  // Waits only where the ring is full, which the supervisor or its successor empties.
+  end(session_->gate->hold([&] {
+    return size == 0 ? msw_task_complete(task, nullptr, 0) : msw_task_complete_in_place(task, size);
+  }));
 }
 
 void Task::fail(const std::string& why) {
@@ -357,13 +359,12 @@ Session& Agent::attached() const {
 }
 
 py::object Agent::on(std::string capability, py::object handler) {
-  const py::str key(capability);
   if (!handler.is_none()) {
-    handlers_[key] = handler;
+    (*handlers_)[std::move(capability)] = handler;
     return handler;
   }
-  return py::cpp_function([handlers = handlers_, key](py::object function) {
-    handlers[key] = function;
+  return py::cpp_function([handlers = handlers_, capability](py::object function) {
+    (*handlers)[capability] = function;
     return function;
   });
 }
@@ -375,16 +376,24 @@ void Agent::attach() {
   session_ = std::move(session);
 }
 
-py::object Agent::next_task(const py::object& timeout) {
+std::shared_ptr<Task> Agent::take(std::int64_t timeout_ms) {
   attach();
   msw_task* task = nullptr;
-  const int status = wait_in_pieces(
-      *session_->gate, milliseconds(timeout),
-      [&](std::int64_t piece_ms) { return msw_agent_next_task(session_->agent, piece_ms, &task); });
+  // What is there already is taken without letting the GIL go, which others would fight for.
+  int status = session_->gate->hold([&] { return msw_agent_next_task(session_->agent, 0, &task); });
+  if (status == MSW_NONE && timeout_ms != 0)
+    status = wait_in_pieces(*session_->gate, timeout_ms, [&](std::int64_t piece_ms) {
+      return msw_agent_next_task(session_->agent, piece_ms, &task);
+    });
   if (status == MSW_ENDED) has_ended_ = true;
-  if (status == MSW_NONE || status == MSW_ENDED) return py::none();
+  if (status == MSW_NONE || status == MSW_ENDED) return nullptr;
   check(status);
-  return py::cast(std::make_shared<Task>(session_, task));
+  return std::make_shared<Task>(session_, task);
+}
+
+py::object Agent::next_task(const py::object& timeout) {
+  auto task = take(milliseconds(timeout));
+  return task ? py::cast(std::move(task)) : py::none();
 }
 
 int Agent::fileno() {
@@ -395,22 +404,18 @@ int Agent::fileno() {
 }
 
 void Agent::run() {
-  for (;;) {
-    py::object next = next_task(py::none());
-    if (next.is_none()) return;
-    auto task = py::cast<std::shared_ptr<Task>>(next);
-    next = py::none();
+  while (const auto task = take(MSW_FOREVER)) {
     handle(task);
+    if (PyErr_CheckSignals() != 0) throw py::error_already_set();
   }
 }
 
 void Agent::handle(const std::shared_ptr<Task>& task) {
-  const py::str capability(task->capability());
-  py::object handler = py::none();
-  if (handlers_.contains(capability)) handler = handlers_[capability];
-  if (handler.is_none() && handlers_.contains("*")) handler = handlers_["*"];
-  if (handler.is_none())
-    return task->fail("no operation is called '" + std::string(capability) + "' here");
+  auto found = handlers_->find(task->capability());
+  if (found == handlers_->end()) found = handlers_->find("*");
+  if (found == handlers_->end())
+    return task->fail("no operation is called '" + std::string(task->capability()) + "' here");
+  const py::object handler = found->second;  // it may replace itself
   std::string why;
   try {
     py::object result = handler(task);

@@ -4,9 +4,11 @@
 
 #include <pybind11/pybind11.h>
 
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "agentproc/abi/micro_swarm/agent.h"
 #include "agentproc/python/gate.hpp"
@@ -40,7 +42,7 @@ class Task {
 
   std::uint64_t id() const { return msw_task_id(live()); }
   unsigned attempt() const { return msw_task_attempt(live()); }
-  std::string capability() const { return msw_task_capability(live()); }
+  const char* capability() const { return msw_task_capability(live()); }
   pybind11::object payload();
   pybind11::str text();
   pybind11::list inputs();
@@ -90,10 +92,14 @@ class Agent {
 
  private:
   Session& attached() const;
+  /// Null: none in time, or has_ended_.
+  std::shared_ptr<Task> take(std::int64_t timeout_ms);
   void handle(const std::shared_ptr<Task>& task);
 
+  using Handlers = std::map<std::string, pybind11::object, std::less<>>;
+
   std::shared_ptr<Session> session_;
-  pybind11::dict handlers_;
+  std::shared_ptr<Handlers> handlers_ = std::make_shared<Handlers>();
   bool has_ended_ = false;
 };
 

@@ -59,5 +59,6 @@ Group scheduler_group();
 Group idle_group();
 Group journal_group();
 Group cache_group();
+Group agent_group();
 
 }  // namespace micro_swarm::bench
