@@ -182,6 +182,32 @@ BOOST_AUTO_TEST_CASE(a_client_in_python_submits_and_reads) {
   }
 }
 
+// Nothing of the library: the document is enough.
+BOOST_AUTO_TEST_CASE(an_agent_written_from_the_protocol_document_works) {
+  FaultSwarm swarm(
+      "[supervision]\nintensity = 1000\nbackoff_max_ms = 20\nsupervisor_restarts_max = 100\n"
+      "[[agent]]\nname = \"raw\"\nkind = \"external\"\ncommand = [\"" +
+      python + "\", \"" + sources + "/raw_agent.py\"]\ncount = 2\ncapabilities = [\"upper\"]\n");
+  BOOST_REQUIRE_MESSAGE(swarm.wait_for_live(2), swarm.log());
+  {
+    TaskClient client(swarm);
+    BOOST_TEST(ended(client.run("upper", "quiet, please")) == "done: QUIET, PLEASE");
+    BOOST_TEST(ended(client.run("upper", std::string(1000, 'a'))) == "failed: more than 24 bytes");
+    for (unsigned epoch = 2; epoch < 5; ++epoch) {
+      std::vector<std::uint64_t> numbers;
+      for (int i = 0; i < 40; ++i)
+        numbers.push_back(client.submit("upper", "task " + std::to_string(i)));
+      ::kill(swarm.agent_pid(epoch % 2), SIGKILL);
+      ::kill(swarm.supervisor(), SIGKILL);
+      for (std::size_t i = 0; i < numbers.size(); ++i)
+        BOOST_TEST(ended(client.result_of(numbers[i])) == "done: TASK " + std::to_string(i));
+      swarm.wait_for_epoch(epoch);
+    }
+    BOOST_REQUIRE_MESSAGE(swarm.wait_for_live(2), swarm.log());
+  }
+  swarm.finish();
+}
+
 BOOST_AUTO_TEST_CASE(the_example_works) {
   FaultSwarm swarm("[[agent]]\nname = \"scale\"\nkind = \"external\"\ncommand = [\"" + python +
                    "\", \"" + sources +
