@@ -137,6 +137,12 @@ struct AgentEnvironment {
   std::span<const std::byte> supervisor_segment;  ///< mapped read-only
 };
 
+/// How many tasks a handler takes at once, and how long the first of them waits for the others.
+struct BatchLimits {
+  std::size_t tasks_max = 1;
+  std::uint64_t delay_ns = 0;  ///< 0: only those that are there already
+};
+
 /// The work of one or several capabilities.
 class Handler {
  public:
@@ -144,6 +150,14 @@ class Handler {
   /// Once, after the agent was admitted and before the first task.
   virtual void started(const AgentEnvironment& /*environment*/) {}
   virtual Outcome handle(TaskContext& task) = 0;
+
+  virtual BatchLimits batch_limits() const { return {}; }
+  /// Several tasks of this handler's in one piece of work; `outcomes` has a place for each. Only
+  /// tasks that were never tried before come together: if they crash their agent, each is tried
+  /// again alone, and the one whose fault it is stands there by itself.
+  virtual void handle_batch(std::span<TaskContext* const> tasks, std::span<Outcome> outcomes) {
+    for (std::size_t i = 0; i < tasks.size(); ++i) outcomes[i] = handle(*tasks[i]);
+  }
 };
 
 }  // namespace micro_swarm

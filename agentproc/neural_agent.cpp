@@ -1,12 +1,46 @@
 #include "agentproc/neural_agent.hpp"
 
+#include <vector>
+
 namespace micro_swarm {
 
 namespace {
 
 class NeuralHandler final : public Handler {
  public:
-  explicit NeuralHandler(NeuralModel& model) : model_(model) {}
+  NeuralHandler(NeuralModel& model, BatchLimits limits) : model_(model), limits_(limits) {
+    if (limits_.tasks_max > 1 && !model_.can_batch()) limits_ = {};
+  }
+
+  BatchLimits batch_limits() const override { return limits_; }
+
+  void handle_batch(std::span<TaskContext* const> tasks, std::span<Outcome> outcomes) override {
+    // Whose payload does not fit is told so by itself, and is in nobody's way.
+    std::vector<std::size_t> fitting;
+    std::vector<std::span<const std::byte>> inputs;
+    for (std::size_t i = 0; i < tasks.size(); ++i) {
+      if (const auto fits = model_.validate(tasks[i]->payload().size()); !fits) {
+        outcomes[i] = tasks[i]->fail(fits.error());
+        continue;
+      }
+      fitting.push_back(i);
+      inputs.push_back(tasks[i]->payload());
+    }
+    if (fitting.size() == 1) {
+      outcomes[fitting[0]] = handle(*tasks[fitting[0]]);
+      return;
+    }
+    if (fitting.empty()) return;
+    const auto make_output = [&](std::size_t n, std::size_t size_bytes) {
+      const std::size_t i = fitting[n];
+      const auto buffer = tasks[i]->result_buffer(size_bytes);
+      outcomes[i] = buffer ? Outcome::done : tasks[i]->fail(buffer.error());
+      return buffer ? *buffer : std::span<std::byte>();
+    };
+    if (model_.run_batch(inputs, make_output)) return;
+    // It refuses what some of them say: each for itself then.
+    for (const std::size_t i : fitting) outcomes[i] = handle(*tasks[i]);
+  }
 
   Outcome handle(TaskContext& task) override {
     // Twice at most for a model whose output size depends on what the input says: the first run
@@ -28,12 +62,13 @@ class NeuralHandler final : public Handler {
 
  private:
   NeuralModel& model_;
+  BatchLimits limits_;
 };
 
 }  // namespace
 
-std::unique_ptr<Handler> make_neural_handler(NeuralModel& model) {
-  return std::make_unique<NeuralHandler>(model);
+std::unique_ptr<Handler> make_neural_handler(NeuralModel& model, BatchLimits limits) {
+  return std::make_unique<NeuralHandler>(model, limits);
 }
 
 }  // namespace micro_swarm

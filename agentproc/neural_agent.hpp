@@ -12,7 +12,8 @@
 namespace micro_swarm {
 
 /// `model` outlives the handler. A payload that does not fit the model's inputs fails the task with
-/// a message that says what would.
-std::unique_ptr<Handler> make_neural_handler(NeuralModel& model);
+/// a message that says what would. With limits above one task, tasks that wait together are run
+/// together, where the model can do that (NeuralModel::can_batch).
+std::unique_ptr<Handler> make_neural_handler(NeuralModel& model, BatchLimits limits = {});
 
 }  // namespace micro_swarm

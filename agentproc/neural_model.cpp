@@ -7,6 +7,7 @@
 #include <array>
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <utility>
 
 #include "agentproc/onnx_session.hpp"
@@ -103,6 +104,8 @@ struct NeuralModel::State {
   std::uint64_t copied_results = 0;
   TensorCache input_tensors;
   TensorCache output_tensors;
+  std::optional<bool> can_batch;
+  std::vector<std::byte> gathered, computed;  ///< of a batch
 
   Error in_model(const Error& error) const { return with_context(error, "model '" + name + "'"); }
 
@@ -269,6 +272,71 @@ Result<NeuralModel> NeuralModel::load_file(const std::string& path) {
 const std::string& NeuralModel::name() const { return state_->name; }
 const std::vector<TensorInfo>& NeuralModel::inputs() const { return state_->session.inputs(); }
 const std::vector<TensorInfo>& NeuralModel::outputs() const { return state_->session.outputs(); }
+bool NeuralModel::can_batch() {
+  if (state_->can_batch) return *state_->can_batch;
+  const auto leads_with = [](const auto& shape, std::int64_t count) {
+    return !shape.empty() && shape.front() == count;
+  };
+  bool can = state_->inputs.inputs().size() == 1 &&
+             state_->inputs.size_bytes(2) > state_->inputs.size_bytes(1);
+  for (const std::int64_t count : {2, 3}) {
+    if (!can || !leads_with(state_->inputs.at(count).front().shape, count)) {
+      can = false;
+      break;
+    }
+    const auto result = state_->result_for(count);
+    can = result.has_value() && (*result)->known() &&
+          std::all_of((*result)->outputs.begin(), (*result)->outputs.end(),
+                      [&](const auto& output) { return leads_with(output.shape, count); });
+  }
+  state_->can_batch = can;
+  return can;
+}
+
+Result<void> NeuralModel::run_batch(
+    std::span<const std::span<const std::byte>> inputs,
+    const std::function<std::span<std::byte>(std::size_t, std::size_t)>& make_output) {
+  State& state = *state_;
+  std::vector<std::int64_t> counts;
+  std::int64_t rows = 0;
+  state.gathered.clear();
+  for (const std::span<const std::byte> input : inputs) {
+    const auto count = state.inputs.count_in(input.size());
+    if (!count) return state.in_model(count.error());
+    counts.push_back(*count);
+    rows += *count;
+    state.gathered.insert(state.gathered.end(), input.begin(), input.end());
+  }
+  const auto layout = state.result_for(rows);
+  if (!layout) return state.in_model(layout.error());
+  if (!(*layout)->known())
+    return state.in_model(Error{ErrorCode::model, "it refuses to be run in batches", 0});
+  state.computed.resize((*layout)->size_bytes);
+  const auto written = state.run(state.gathered, state.computed);
+  if (!written) return state.in_model(written.error());
+  std::int64_t row = 0;
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    const auto part_of = [&](const ResultLayout::Output& output) {
+      return output.size_bytes / static_cast<std::size_t>(rows);
+    };
+    std::size_t size_bytes = 0;
+    for (const auto& output : (*layout)->outputs)
+      size_bytes += part_of(output) * static_cast<std::size_t>(counts[i]);
+    const std::span<std::byte> to = make_output(i, size_bytes);
+    std::size_t at = 0;
+    if (to.size() >= size_bytes)
+      for (const auto& output : (*layout)->outputs) {
+        const std::size_t bytes = part_of(output) * static_cast<std::size_t>(counts[i]);
+        std::copy_n(state.computed.data() + output.offset_bytes +
+                        part_of(output) * static_cast<std::size_t>(row),
+                    bytes, to.data() + at);
+        at += bytes;
+      }
+    row += counts[i];
+  }
+  return {};
+}
+
 std::uint64_t NeuralModel::copied_results() const { return state_->copied_results; }
 
 Result<void> NeuralModel::validate(std::size_t payload_size_bytes) const {

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -63,6 +64,19 @@ class NeuralModel {
   /// Errors: model (payload does not fit, or ONNX Runtime refuses the content), too_large (`output`
   /// is too small; the message says how much is needed), usage (an address is not aligned).
   Result<std::size_t> run(std::span<const std::byte> input, std::span<std::byte> output);
+
+  /// Whether payloads of several senders can be run as one, each with its rows of the result:
+  /// one input, whose leading dimension is counted, and outputs whose leading dimension is the same
+  /// number. (What a model does across its batch nobody can see: one that mixes rows is not to be
+  /// batched.) Runs the model on zeros of two rows, the first time.
+  bool can_batch();
+  /// Runs all of `inputs` at once, row after row; `make_output(i, size_bytes)` is where the result
+  /// of input i is to go (aligned; empty: it is not wanted any more). Rows are copied together and
+  /// apart. Errors: as run, for all of them.
+  Result<void> run_batch(
+      std::span<const std::span<const std::byte>> inputs,
+      const std::function<std::span<std::byte>(std::size_t i, std::size_t size_bytes)>&
+          make_output);
 
   /// How many results so far were copied because their shape depends on the content or an output
   /// would lie between elements; all others were computed in place.

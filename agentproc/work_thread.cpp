@@ -68,7 +68,51 @@ void WorkThread::begin(std::vector<BoundHandler> capabilities) {
 }
 
 void WorkThread::run() {
-  while (TaskInHand* task = next_task(no_limit)) finish(*task, call(*task));
+  TaskInHand* task = next_task(no_limit);
+  while (task != nullptr) {
+    const BoundHandler* bound = find(task->dispatch_.attempt.capability());
+    Handler* handler = bound != nullptr ? bound->handler : nullptr;
+    TaskInHand* left_over = nullptr;
+    if (handler != nullptr && handler->batch_limits().tasks_max > 1 &&
+        task->context().attempt() == 1)
+      left_over = run_batch(*task, *handler);
+    else
+      finish(*task, call(*task));
+    task = left_over != nullptr ? left_over : next_task(no_limit);
+  }
+}
+
+TaskInHand* WorkThread::run_batch(TaskInHand& first, Handler& handler) {
+  const BatchLimits limits = handler.batch_limits();
+  std::vector<TaskInHand*> batch{&first};
+  TaskInHand* left_over = nullptr;
+  const std::uint64_t deadline_ns = limits.delay_ns == 0 ? 0 : now_ns() + limits.delay_ns;
+  while (batch.size() < limits.tasks_max) {
+    const std::uint64_t now = deadline_ns == 0 ? 0 : now_ns();
+    TaskInHand* next = next_task(now < deadline_ns ? deadline_ns - now : 0);
+    if (next == nullptr) break;
+    const BoundHandler* bound = find(next->dispatch_.attempt.capability());
+    if (bound == nullptr || bound->handler != &handler || next->context().attempt() != 1) {
+      left_over = next;
+      break;
+    }
+    batch.push_back(next);
+  }
+  std::vector<TaskContext*> tasks;
+  for (TaskInHand* task : batch) tasks.push_back(&task->context());
+  std::vector<Outcome> outcomes(batch.size(), Outcome::failed);
+  const auto fail_all = [&](std::string_view why) {
+    for (std::size_t i = 0; i < tasks.size(); ++i) outcomes[i] = tasks[i]->fail(why);
+  };
+  try {
+    handler.handle_batch(tasks, outcomes);
+  } catch (const std::exception& e) {
+    fail_all(e.what());
+  } catch (...) {
+    fail_all("the handler threw something unknown");
+  }
+  for (std::size_t i = 0; i < batch.size(); ++i) finish(*batch[i], outcomes[i]);
+  return left_over;
 }
 
 TaskInHand* WorkThread::next_task(std::uint64_t timeout_ns) {

@@ -100,6 +100,8 @@ class WorkThread final : public TaskServices, private WorkLoop {
                                                      std::size_t size_bytes);
   Result<void> gather_inputs(TaskInHand& task);
   Outcome call(TaskInHand& task) noexcept;
+  /// `first` and those like it. Returns one that was taken and is of another kind, if there is one.
+  TaskInHand* run_batch(TaskInHand& first, Handler& handler);
   void publish(const SlotBody& body, std::optional<Allocation> allocation);
   void complete(const Dispatch& dispatch, Outcome outcome, TaskContext& task,
                 std::uint64_t started_ns);

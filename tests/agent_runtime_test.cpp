@@ -48,6 +48,53 @@ BOOST_AUTO_TEST_CASE(what_is_in_the_ring_is_done_before_a_drain_ends) {
   agent.supervisor.expect(PartyMessageKind::leaving);
 }
 
+BOOST_AUTO_TEST_CASE(what_waits_together_is_done_together) {
+  TestAgent agent(7);
+  FakeSupervisor& supervisor = agent.supervisor;
+  supervisor.dispatch(0, TestAgent::gate);
+  agent.wait_until_running(0);
+  const auto number = [](std::uint32_t slot) { return "task " + std::to_string(slot); };
+  for (std::uint32_t slot = 1; slot <= 6; ++slot)
+    supervisor.dispatch(slot, TestAgent::batch, number(slot));
+  supervisor.dispatch(7, TestAgent::noop);  // of another kind: ends a batch, and is done after it
+  supervisor.dispatch(8, TestAgent::batch, number(8));
+  supervisor.dispatch(9, TestAgent::batch, "throw");
+  agent.open_gate();
+  supervisor.next();
+  for (std::uint32_t slot = 1; slot <= 9; ++slot) {
+    const SlotBody body = supervisor.next();
+    BOOST_CHECK_EQUAL(body.inline_data[0], make_task_id(slot, 1));
+    if (slot >= 8) {  // one that throws fails all that are with it
+      BOOST_CHECK(outcome_of(body) == Outcome::failed);
+      BOOST_CHECK_EQUAL(inline_text(body), "thrown");
+    } else if (slot != 7) {
+      BOOST_CHECK_EQUAL(inline_text(body), number(slot));
+    }
+  }
+  agent.end_life();
+  const std::vector<std::size_t> expected{4, 2, 2};
+  BOOST_CHECK_EQUAL_COLLECTIONS(agent.batches.begin(), agent.batches.end(), expected.begin(),
+                                expected.end());
+}
+
+// What may have crashed an agent is found by being alone.
+BOOST_AUTO_TEST_CASE(what_was_tried_before_is_done_alone) {
+  TestAgent agent(7);
+  FakeSupervisor& supervisor = agent.supervisor;
+  supervisor.dispatch(0, TestAgent::gate);
+  agent.wait_until_running(0);
+  for (std::uint32_t slot = 1; slot <= 5; ++slot)
+    supervisor.publish(supervisor.dispatch_body(slot, TestAgent::batch, "text", slot == 3 ? 2 : 1));
+  agent.open_gate();
+  supervisor.next();
+  for (std::uint32_t slot = 1; slot <= 5; ++slot)
+    BOOST_CHECK_EQUAL(supervisor.next().inline_data[0], make_task_id(slot, 1));
+  agent.end_life();
+  const std::vector<std::size_t> expected{2, 1, 2};
+  BOOST_CHECK_EQUAL_COLLECTIONS(agent.batches.begin(), agent.batches.end(), expected.begin(),
+                                expected.end());
+}
+
 BOOST_AUTO_TEST_CASE(takes_no_dispatch_before_the_roster_names_it) {
   TestAgent agent(7, TestAgent::Start::registered);
   agent.supervisor.dispatch(0, TestAgent::noop);

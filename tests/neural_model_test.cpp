@@ -536,4 +536,56 @@ BOOST_AUTO_TEST_CASE(a_model_that_refuses_zeros_runs_on_what_it_accepts) {
   BOOST_TEST(model.run(bytes_of(payload), room_in(result)).has_value());
 }
 
+BOOST_AUTO_TEST_CASE(several_payloads_run_as_one) {
+  NeuralModel model = load_digits();
+  BOOST_REQUIRE(model.can_batch());
+  // Of different sizes: a payload may have several pictures itself.
+  const std::vector<std::vector<float>> payloads{random_pictures(1, 1), random_pictures(3, 2),
+                                                 random_pictures(1, 3)};
+  std::vector<std::span<const std::byte>> inputs;
+  for (const auto& payload : payloads) inputs.push_back(bytes_of(payload));
+  std::vector<std::vector<float>> results(payloads.size());
+  const auto ran = model.run_batch(inputs, [&](std::size_t i, std::size_t size_bytes) {
+    results[i].resize(size_bytes / sizeof(float));
+    return i == 1 ? std::span<std::byte>() : room_in(results[i]);  // nobody wants that one
+  });
+  BOOST_REQUIRE_MESSAGE(ran, ran.error().message);
+  for (const std::size_t i : {0u, 2u}) {
+    const std::vector<float> alone = run_plainly(payloads[i]);
+    BOOST_REQUIRE_EQUAL(results[i].size(), alone.size());
+    // A matrix of one row may be multiplied in another order.
+    for (std::size_t k = 0; k < alone.size(); ++k)
+      BOOST_CHECK_SMALL(results[i][k] - alone[k], 1e-4f);
+  }
+  const std::vector<std::byte> wrong(100);
+  inputs.push_back(wrong);
+  const auto refused = model.run_batch(inputs, [](auto, auto) { return std::span<std::byte>(); });
+  BOOST_REQUIRE(!refused);
+  BOOST_CHECK(refused.error().code == ErrorCode::model);
+}
+
+BOOST_AUTO_TEST_CASE(only_what_keeps_rows_apart_is_batched) {
+  NeuralModel fixed = load(OnnxModel()
+                               .input("x", float_type, {2, 2})
+                               .output("y", float_type, {2, 2})
+                               .node("Neg", {"x"}, {"y"}));
+  BOOST_CHECK(!fixed.can_batch());
+  NeuralModel rows = load(OnnxModel()
+                              .input("x", float_type, {-1, 4})
+                              .output("y", float_type, {-1, 4})
+                              .node("Neg", {"x"}, {"y"}));
+  BOOST_CHECK(rows.can_batch());
+  NeuralModel sum = load(OnnxModel()
+                             .input("x", float_type, {-1, 4})
+                             .output("y", float_type, {1, 1})
+                             .node("ReduceSum", {"x"}, {"y"}));
+  BOOST_CHECK(!sum.can_batch());
+  NeuralModel two = load(OnnxModel()
+                             .input("a", float_type, {-1, 4}, {"n"})
+                             .input("b", float_type, {-1, 4}, {"n"})
+                             .output("y", float_type, {-1, 4}, {"n"})
+                             .node("Add", {"a", "b"}, {"y"}));
+  BOOST_CHECK(!two.can_batch());
+}
+
 BOOST_AUTO_TEST_SUITE_END()
