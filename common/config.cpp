@@ -45,6 +45,15 @@ std::string_view name_of(AgentKind value) {
   return "?";
 }
 
+std::string_view name_of(AgentInterface value) {
+  switch (value) {
+    case AgentInterface::protocol: return "protocol";
+    case AgentInterface::stdio: return "stdio";
+    case AgentInterface::exec: return "exec";
+  }
+  return "?";
+}
+
 std::string_view name_of(Strategy value) {
   switch (value) {
     case Strategy::round_robin: return "round_robin";

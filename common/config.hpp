@@ -28,10 +28,15 @@ enum class LogLevel { trace, debug, info, warn, error, off };
 /// What an agent of a kind is: built in, an ONNX model, or somebody's executable.
 enum class AgentKind { generic, neural, external };
 
+/// How an external kind's command is spoken to: as an agent of its own over its party socket, or as
+/// a script in lines on its standard input and output, or as a command run once for each task.
+enum class AgentInterface { protocol, stdio, exec };
+
 std::string_view name_of(Topology value);
 std::string_view name_of(RestartPolicy value);
 std::string_view name_of(LogLevel value);
 std::string_view name_of(AgentKind value);
+std::string_view name_of(AgentInterface value);
 
 inline constexpr std::uint32_t agent_kinds_max = 64;
 inline constexpr std::uint32_t categories_max = 16;
@@ -49,6 +54,7 @@ struct AgentSpec {
   std::uint32_t weight = 1;   ///< how much capability_based prefers it
   /// Bytes of the pool that one agent may have leased; unset = memory.agent_quota, 0 = no limit.
   std::optional<std::uint64_t> memory_quota = std::nullopt;
+  AgentInterface interface = AgentInterface::protocol;  ///< external: what the command speaks
 };
 
 /// One [[category]] table: tasks may name it; what they share and may use together.

@@ -55,6 +55,8 @@ nlohmann::json agent_to_json(const AgentSpec& spec) {
                         {"version", spec.version}, {"weight", spec.weight}};
   if (!spec.model.empty()) object["model"] = spec.model.string();
   if (!spec.command.empty()) object["command"] = spec.command;
+  if (spec.interface != AgentInterface::protocol)
+    object["interface"] = std::string(name_of(spec.interface));
   if (!spec.environment.empty()) object["environment"] = spec.environment;
   if (spec.memory_quota) object["memory_quota"] = *spec.memory_quota;
   return object;
@@ -90,6 +92,10 @@ Result<AgentSpec> agent_from_json(const nlohmann::json& object) {
     spec.weight = object.value("weight", spec.weight);
     spec.model = object.value("model", std::string());
     spec.command = object.value("command", spec.command);
+    if (const std::string word = object.value("interface", std::string(name_of(spec.interface)));
+        !schema::enum_from_word(word, spec.interface))
+      return usage(".interface: \"" + word +
+                   "\" is unknown; allowed: " + schema::one_of(schema::words_of<AgentInterface>()));
     spec.environment = object.value("environment", spec.environment);
     if (const auto quota = object.find("memory_quota"); quota != object.end()) {
       if (!quota->is_number_unsigned())

@@ -180,7 +180,8 @@ class Finisher {
                               {},
                               1,
                               1,
-                              std::nullopt}};
+                              std::nullopt,
+                              AgentInterface::protocol}};
       return {};
     }
     if (const auto origin = c.origins.find("swarm.agents");

@@ -277,6 +277,13 @@ class Reader {
     if (const auto* node = table.get("capabilities")) read_capabilities(*node, spec);
     read_model(table, spec);
     read_command(table, spec);
+    if (const auto* node = table.get("interface"); node != nullptr) {
+      if (spec.kind != AgentKind::external)
+        problems_.add(line_of(*node), "agent.interface",
+                      "only agents of kind \"external\" have an interface");
+      else
+        read_setting(table, "interface", spec.interface, schema::Choice{});
+    }
     if (const auto* node = table.get("environment")) read_environment(*node, spec);
 
     if (spec.capabilities.empty()) spec.capabilities = default_capabilities(spec.kind, spec.name);

@@ -92,6 +92,11 @@ template <>
 struct Words<AgentKind> {
   static constexpr std::array values{AgentKind::generic, AgentKind::neural, AgentKind::external};
 };
+template <>
+struct Words<AgentInterface> {
+  static constexpr std::array values{AgentInterface::protocol, AgentInterface::stdio,
+                                     AgentInterface::exec};
+};
 
 /// Calls v(table, key, value, rule) for every setting outside [[agent]] and [[category]], in the
 /// order of the documentation.
@@ -164,9 +169,9 @@ void visit_settings(AConfig& c, Visitor&& v) {
   v("log", "level", c.log.level, Choice{});
 }
 
-inline constexpr std::array<std::string_view, 10> agent_keys{
-    "name",   "kind",  "count",   "capabilities", "version",
-    "weight", "model", "command", "environment",  "memory_quota"};
+inline constexpr std::array<std::string_view, 11> agent_keys{
+    "name",  "kind",    "count",     "capabilities", "version",     "weight",
+    "model", "command", "interface", "environment",  "memory_quota"};
 
 /// Calls v(key, value, rule) for every setting of a [[category]].
 template <class ACategory, class Visitor>

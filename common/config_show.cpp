@@ -81,6 +81,9 @@ void append_agent(const AgentSpec& spec, std::string& out) {
   out += "weight = " + std::to_string(spec.weight) + "\n";
   if (!spec.model.empty()) out += "model = " + toml_string(spec.model.string()) + "\n";
   if (!spec.command.empty()) out += "command = " + toml_strings(spec.command) + "\n";
+  // Of another kind it is a mistake, which the reader of this is to find.
+  if (spec.kind == AgentKind::external || spec.interface != AgentInterface::protocol)
+    out += "interface = " + toml_string(name_of(spec.interface)) + "\n";
   if (spec.memory_quota)
     out += "memory_quota = " + toml_string(exact_size_text(*spec.memory_quota)) + "\n";
   if (spec.environment.empty()) return;
@@ -137,6 +140,8 @@ nlohmann::json to_json(const Config& config) {
                       {"model", spec.model.string()},
                       {"command", spec.command},
                       {"environment", spec.environment}});
+    if (spec.kind == AgentKind::external)
+      agents.back()["interface"] = std::string(name_of(spec.interface));
     if (spec.memory_quota) agents.back()["memory_quota"] = *spec.memory_quota;
   }
   nlohmann::json categories = nlohmann::json::array();

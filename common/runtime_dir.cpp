@@ -8,6 +8,7 @@
 
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 
 #include "common/config.hpp"
 
@@ -80,6 +81,15 @@ struct flock whole_file(short type) {
   lock.l_type = type;
   lock.l_whence = SEEK_SET;
   return lock;
+}
+
+/// With what is in it; follows no links. What cannot be removed stays: it is in nobody's way.
+void remove_directory(const std::string& path) noexcept {
+  try {
+    std::error_code ignored;
+    std::filesystem::remove_all(path, ignored);
+  } catch (...) {
+  }
 }
 
 pid_t holder_of(int fd) {
@@ -177,6 +187,7 @@ Result<UniqueFd> listen_control_socket(const Endpoint& endpoint) {
   if (auto done = posix_call("unlink " + path, [&] { return ::unlink(path.c_str()); }, {ENOENT});
       !done)
     return done.error();
+  remove_directory(endpoint.files_path());
 
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
@@ -197,6 +208,7 @@ Result<UniqueFd> listen_control_socket(const Endpoint& endpoint) {
 }
 
 void remove_endpoint_files(const Endpoint& endpoint) noexcept {
+  remove_directory(endpoint.files_path());
   ::unlink(endpoint.socket_path().c_str());
   ::unlink(endpoint.lock_path().c_str());
 }

@@ -11,14 +11,15 @@
 namespace micro_swarm {
 
 /// Where a swarm is met: NAME.sock (its control socket) and NAME.lock (held by its root) in one
-/// directory. Those two files are all that a swarm killed with SIGKILL leaves behind, and the next
-/// start takes them over.
+/// directory, and NAME.files, where agents that are scripts are handed large payloads. Those are
+/// all that a swarm killed with SIGKILL leaves behind, and the next start takes them over.
 struct Endpoint {
   std::string name;
   std::string directory;  ///< absolute, without a trailing slash
 
   std::string socket_path() const { return directory + "/" + name + ".sock"; }
   std::string lock_path() const { return directory + "/" + name + ".lock"; }
+  std::string files_path() const { return directory + "/" + name + ".files"; }
 };
 
 /// The runtime directory: $MICROSWARM_RUNTIME_DIR, else $XDG_RUNTIME_DIR/microswarm, else
@@ -45,11 +46,13 @@ Result<UniqueFd> acquire_swarm_lock(const Endpoint& endpoint);
 pid_t swarm_lock_holder(const Endpoint& endpoint);
 
 /// Binds and listens on NAME.sock: STREAM, non-blocking, CLOEXEC, mode 0600 from its first instant.
-/// Call it with the lock held: what is there under that name is then stale and is removed.
+/// Call it with the lock held: what is there under that name is then stale and is removed, and
+/// NAME.files with it.
 /// Listening sockets survive the supervisor, because root keeps the descriptor.
 Result<UniqueFd> listen_control_socket(const Endpoint& endpoint);
 
-/// Removes NAME.sock and NAME.lock after an orderly stop; call it before the lock is released.
+/// Removes NAME.sock, NAME.files and NAME.lock after an orderly stop; call it before the lock is
+/// released.
 void remove_endpoint_files(const Endpoint& endpoint) noexcept;
 
 }  // namespace micro_swarm

@@ -17,6 +17,8 @@ Enum from_name(const std::array<Enum, size>& values, const std::string& name) {
 }
 
 constexpr std::array agent_kinds{AgentKind::generic, AgentKind::neural, AgentKind::external};
+constexpr std::array interfaces{AgentInterface::protocol, AgentInterface::stdio,
+                                AgentInterface::exec};
 constexpr std::array log_levels{LogLevel::trace, LogLevel::debug, LogLevel::info,
                                 LogLevel::warn,  LogLevel::error, LogLevel::off};
 
@@ -34,6 +36,9 @@ Result<std::string> encode_template_spec(const TemplateSpec& spec) {
                             {"model", spec.model},
                             {"command", spec.command},
                             {"environment", spec.environment},
+                            {"interface", name_of(spec.interface)},
+                            {"files_directory", spec.files_directory},
+                            {"stop_grace_ms", spec.stop_grace_ms},
                             {"log_level", name_of(spec.log_level)}};
     if (spec.uid) document["uid"] = *spec.uid;
     if (spec.gid) document["gid"] = *spec.gid;
@@ -62,6 +67,9 @@ Result<TemplateSpec> decode_template_spec(std::string_view packet) {
     spec.model = document.at("model").get<std::string>();
     spec.command = document.at("command").get<std::vector<std::string>>();
     spec.environment = document.at("environment").get<std::map<std::string, std::string>>();
+    spec.interface = from_name(interfaces, document.at("interface").get<std::string>());
+    spec.files_directory = document.at("files_directory").get<std::string>();
+    spec.stop_grace_ms = document.at("stop_grace_ms").get<std::uint32_t>();
     spec.log_level = from_name(log_levels, document.at("log_level").get<std::string>());
     if (document.contains("uid")) spec.uid = document["uid"].get<std::uint32_t>();
     if (document.contains("gid")) spec.gid = document["gid"].get<std::uint32_t>();

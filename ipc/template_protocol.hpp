@@ -36,9 +36,12 @@ struct TemplateSpec {
   std::string name;  ///< of the agent kind
   AgentKind kind = AgentKind::generic;
   std::vector<Capability> capabilities;
-  std::string model;                               ///< neural: path of the ONNX file
-  std::vector<std::string> command;                ///< external: argv, never empty
-  std::map<std::string, std::string> environment;  ///< external: added to its environment
+  std::string model;                                    ///< neural: path of the ONNX file
+  std::vector<std::string> command;                     ///< external: argv, never empty
+  std::map<std::string, std::string> environment;       ///< external: added to its environment
+  AgentInterface interface = AgentInterface::protocol;  ///< external: what the command speaks
+  std::string files_directory;      ///< external: where files are exchanged with scripts; absolute
+  std::uint32_t stop_grace_ms = 0;  ///< external: from SIGTERM to SIGKILL of a script
   LogLevel log_level = LogLevel::info;
   /// Given only when root runs as uid 0: whom to become before the model is parsed.
   std::optional<std::uint32_t> uid;

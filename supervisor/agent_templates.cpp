@@ -31,6 +31,11 @@ void Agents::start_template(std::uint32_t number) {
   spec.model = agent.model.string();
   spec.command = agent.command;
   spec.environment = agent.environment;
+  spec.interface = agent.interface;
+  spec.files_directory = c_.files_directory;
+  // An agent that is told to cancel is killed after cancel_grace_ms: its script's grace ends
+  // before.
+  spec.stop_grace_ms = c_.config.tasks.cancel_grace_ms / 2;
   spec.log_level = c_.config.log.level;
   auto packet = encode_template_spec(spec);
   auto sockets = seqpacket_pair();

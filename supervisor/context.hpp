@@ -31,9 +31,10 @@ struct SupervisorContext {
   }
 
   const Config& config;
-  SegmentView segment;  ///< writable: this process is its one writer
-  int segment_fd;       ///< read-only, what parties are given
-  UniqueFd bell;        ///< our eventfd; parties write to it when header.asleep says so
+  std::string files_directory;  ///< Endpoint::files_path()
+  SegmentView segment;          ///< writable: this process is its one writer
+  int segment_fd;               ///< read-only, what parties are given
+  UniqueFd bell;                ///< our eventfd; parties write to it when header.asleep says so
   boost::asio::io_context io{1};
   RootLink root;
   pid_t root_pid;

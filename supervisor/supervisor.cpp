@@ -44,6 +44,7 @@ Supervisor::Supervisor(SupervisorBoot boot)
       health_(c_, tasks_,
               [this](Peer& agent, const std::string& why) { agents_.kill(agent, why); }),
       holdings_(c_, banks_, tasks_) {
+  c_.files_directory = boot_.endpoint.files_path();
   parties_.listen({
       [this](Peer& p) { is_agent(p.id) ? agents_.published(p) : clients_.published(p); },
       [this](Peer& p) { is_agent(p.id) ? agents_.socket_closed(p) : clients_.gone(p); },

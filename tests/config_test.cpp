@@ -288,6 +288,11 @@ const std::vector<BadFile> bad_files{
     {"[[agent]]\nname = \"a\"\nkind = \"external\"\ncommand = \"ls\"",
      "/etc/swarm.toml:4: agent.command: expected an array of strings, the program first, found a "
      "string"},
+    {"[[agent]]\nname = \"a\"\ninterface = \"stdio\"",
+     "/etc/swarm.toml:3: agent.interface: only agents of kind \"external\" have an interface"},
+    {"[[agent]]\nname = \"a\"\nkind = \"external\"\ncommand = [\"ls\"]\ninterface = \"stdin\"",
+     "/etc/swarm.toml:5: agent.interface: \"stdin\" is unknown; allowed: protocol, stdio or exec; "
+     "did you mean \"stdio\"?"},
     {"[[agent]]\nname = \"a\"\ncapabilities = []",
      "/etc/swarm.toml:3: agent.capabilities: is empty; leave it out for the kind's own"},
     {"[[agent]]\nname = \"a\"\ncapabilities = [\"x\", \"Y\"]",
@@ -344,6 +349,7 @@ name = "helper"
 kind = "external"
 capabilities = ["tool.run", "tool.list"]
 command = ["/bin/helper", "--fast"]
+interface = "exec"
 environment = { MODE = "quick", "ODD NAME" = "quote \" backslash \\" }
 
 [[agent]]
@@ -360,6 +366,7 @@ name = "plain"
              boost::test_tools::per_element());
   const auto& helper = config->agents[1];
   BOOST_TEST(helper.command.at(1) == "--fast");
+  BOOST_TEST((helper.interface == AgentInterface::exec));
   BOOST_TEST(helper.environment.at("MODE") == "quick");
   BOOST_TEST(helper.capabilities.size() == 2u);
   BOOST_TEST(config->agents[2].capabilities.size() > 1u);
