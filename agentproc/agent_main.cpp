@@ -2,11 +2,15 @@
 
 #include <malloc.h>
 
+#include <cerrno>
+#include <cstdio>
+
 #include "agentproc/agent_runtime.hpp"
 #include "agentproc/control_thread.hpp"
 #include "agentproc/fault_operations.hpp"
 #include "agentproc/generic_agent.hpp"
 #include "agentproc/neural_agent.hpp"
+#include "agentproc/script_agent.hpp"
 #include "common/log.hpp"
 
 namespace micro_swarm {
@@ -37,16 +41,38 @@ void prepare_agents(const AgentContext& context) {
   ControlThread::rehearse();
 }
 
+namespace {
+
+int exit_code_of_agent(const AgentContext& context, const Result<void>& ended) {
+  if (ended) return to_int(ExitCode::ok);
+  log::error("agent {} (incarnation {}) cannot work: {}", context.party, context.incarnation,
+             ended.error().message);
+  return to_int(exit_code_of(ended.error().code));
+}
+
+/// The script is there before the agent registers, and goes after the agent has left.
+int script_agent_main(const AgentContext& context, AgentOptions options) {
+  auto handler = make_script_handler(*context.script, context.party, context.incarnation);
+  if (!handler) {
+    std::fprintf(stderr, "microswarm: agent %u: %s\n", unsigned{context.party},
+                 handler.error().message.c_str());
+    const int error = handler.error().sys_errno;
+    return error == 0 ? to_int(ExitCode::failed) : error == ENOENT ? 127 : 126;
+  }
+  HandlerSet handlers;
+  handlers.add_for_all_others(std::move(*handler));
+  return exit_code_of_agent(context, run_agent(std::move(options), handlers));
+}
+
+}  // namespace
+
 int agent_main(const AgentContext& context) {
   AgentOptions options;
   options.socket = UniqueFd(context.socket);
   options.capabilities = context.capabilities;
   if (context.prepared != nullptr) options.prepared = std::move(*context.prepared);
-  const auto ended = run_agent(std::move(options), handlers_of(context));
-  if (ended) return to_int(ExitCode::ok);
-  log::error("agent {} (incarnation {}) cannot work: {}", context.party, context.incarnation,
-             ended.error().message);
-  return to_int(exit_code_of(ended.error().code));
+  if (context.script != nullptr) return script_agent_main(context, std::move(options));
+  return exit_code_of_agent(context, run_agent(std::move(options), handlers_of(context)));
 }
 
 }  // namespace micro_swarm

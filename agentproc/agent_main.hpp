@@ -14,6 +14,7 @@ namespace micro_swarm {
 
 class NeuralModel;
 struct PreparedParty;
+struct ScriptCommand;
 
 /// One kind of work, as its name is known to clients and its number stands in messages.
 struct AgentCapability {
@@ -33,6 +34,8 @@ struct AgentContext {
   PreparedParty* prepared = nullptr;
   /// Kind neural: the template's model, weights shared copy-on-write. Must outlive the call.
   NeuralModel* model = nullptr;
+  /// Kind external with a script behind it; null: none. Must outlive the call.
+  const ScriptCommand* script = nullptr;
 };
 
 /// What agents of a kind have in common, made once by their template before it clones any.

@@ -57,6 +57,9 @@ AgentCloner::AgentCloner(const TemplateSpec& spec, NeuralModel* model, pid_t roo
   for (const auto& capability : spec.capabilities)
     context_.capabilities.push_back({capability.name, capability.id});
   context_.model = model;
+  if (spec.kind == AgentKind::external)
+    script_ = {spec.interface, spec.command, spec.environment, spec.files_directory,
+               spec.stop_grace_ms};
 }
 
 Result<AgentCloner> AgentCloner::create(const TemplateSpec& spec, NeuralModel* model,
@@ -67,7 +70,7 @@ Result<AgentCloner> AgentCloner::create(const TemplateSpec& spec, NeuralModel* m
     return Error{ErrorCode::system, "the C library's thread id was not found in its descriptor", 0};
   if (::syscall(SYS_get_robust_list, 0, &cloner.robust_list_, &cloner.robust_list_bytes_) != 0)
     cloner.robust_list_ = nullptr;
-  if (spec.kind == AgentKind::external)
+  if (cloner.execs())
     cloner.build_exec_arguments(spec);
   else if (program.prepare != nullptr)
     program.prepare(cloner.context_);
@@ -180,7 +183,7 @@ void AgentCloner::take_name(const char* process, const std::string& role) noexce
 void AgentCloner::wait_as_spare(int socket) noexcept {
   leave_parent(socket);
   take_name("ms-spare", "agent/spare");
-  if (context_.kind != AgentKind::external) {
+  if (!execs()) {
     // What fails here is tried again, and its failure told, when it is somebody.
     if (auto made = PreparedParty::make()) {
       made->supervisor = std::move(prepared_.supervisor);
@@ -206,9 +209,10 @@ void AgentCloner::become(const SpawnRequest& request) noexcept {
   ::setsid();
   context_.party = request.party;
   context_.incarnation = request.incarnation;
-  if (context_.kind == AgentKind::external) exec_external();
+  if (execs()) exec_external();
 
   context_.prepared = &prepared_;
+  if (script_.interface != AgentInterface::protocol) context_.script = &script_;
   std::array<char, 16> name;
   std::snprintf(name.data(), name.size(), "ms-agent-%u", unsigned{request.party});
   take_name(name.data(), "agent/" + std::to_string(request.party));

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "agentproc/agent_main.hpp"
+#include "agentproc/script_command.hpp"
 #include "common/posix.hpp"
 #include "ipc/party_link.hpp"
 #include "ipc/template_protocol.hpp"
@@ -77,6 +78,10 @@ class AgentCloner {
   [[noreturn]] void become(const SpawnRequest& request) noexcept;
   [[noreturn]] void exec_external() noexcept;
   void build_exec_arguments(const TemplateSpec& spec);
+  /// Its agents are not this program.
+  bool execs() const noexcept {
+    return context_.kind == AgentKind::external && script_.interface == AgentInterface::protocol;
+  }
 
   AgentContext context_;
   LogLevel log_level_;
@@ -88,7 +93,9 @@ class AgentCloner {
   std::size_t robust_list_bytes_ = 0;
   bool clone3_refused_ = false;
 
-  // Kind external: everything execve needs, made before the clone.
+  ScriptCommand script_;
+
+  // Agents that are other programs: everything execve needs, made before the clone.
   std::vector<std::string> argument_texts_;
   std::vector<std::string> environment_texts_;
   std::vector<char*> arguments_;

@@ -125,7 +125,9 @@ class Template {
 
   /// Nothing where no descriptor came along, or where agents could not have the map (they exec).
   static Result<Segment> map_supervisor(const TemplateSpec& spec, UniqueFd segment_fd) {
-    if (!segment_fd || spec.kind == AgentKind::external) return Segment();
+    const bool execs =
+        spec.kind == AgentKind::external && spec.interface == AgentInterface::protocol;
+    if (!segment_fd || execs) return Segment();
     auto segment = Segment::attach_supervisor(std::move(segment_fd));
     if (!segment) return with_context(segment.error(), "attaching the supervisor's segment");
     segment->take_fd();
