@@ -252,8 +252,12 @@ void Agents::after_death(Peer& agent, RootBatch& batch) {
     return;
   const std::uint64_t now = now_ns();
   const std::uint64_t born = row.live_ns > row.spawned_ns ? row.live_ns : row.spawned_ns;
-  const EndedLife life{row.incarnation, row.pid, elapsed_ns(now, born), agent.exit_status,
-                       std::move(kill_reasons_[agent.id])};
+  const EndedLife life{row.incarnation,
+                       row.pid,
+                       elapsed_ns(now, born),
+                       agent.exit_status,
+                       std::move(kill_reasons_[agent.id]),
+                       parties_.take_last_words(agent)};
   kill_reasons_[agent.id].clear();
   row.not_before_ns = now;
   if (stopping_) {
@@ -309,6 +313,7 @@ void Agents::certify(Peer& agent, const EndedLife& life) {
                                      .pid = life.pid,
                                      .uptime_ns = life.uptime_ns,
                                      .killed_because = life.killed_because,
+                                     .last_line = life.last_line,
                                      .segment = agent.segment ? &agent.segment.view() : nullptr})};
   if (life.status || life.pid == 0) return publish(one, life.status);
   // Root has its status in a moment. If not before so many others', it is never told.

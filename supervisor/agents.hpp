@@ -107,6 +107,7 @@ class Agents {
     std::uint64_t uptime_ns;
     std::optional<int> status;
     std::string killed_because;
+    std::string last_line;
   };
   /// A certificate that lacks its cause.
   struct Uncertified {

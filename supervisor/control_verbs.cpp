@@ -7,6 +7,7 @@
 
 #include "common/base64.hpp"
 #include "common/config_check.hpp"
+#include "supervisor/death_certificate.hpp"
 #include "supervisor/task_explain.hpp"
 
 namespace micro_swarm {
@@ -250,7 +251,12 @@ json ControlVerbs::agent(PartyId p, bool whole) const {
   if (!whole) return answer;
   answer["capabilities"] = spec.capabilities;
   if (!spec.model.empty()) answer["model"] = spec.model.string();
-  if (!spec.command.empty()) answer["command"] = spec.command;
+  if (!spec.command.empty()) {
+    answer["command"] = spec.command;
+    answer["interface"] = micro_swarm::name_of(spec.interface);
+  }
+  if (const auto& certificates = parts_.agents.certificates(p); !certificates.empty())
+    answer["last_death"] = death_text(certificates.back());
   if (phase == PartyPhase::gave_up) answer["give_up_reason"] = parts_.agents.give_up_reason(p);
   if (live && load(peer.segment.view().header().task_in_hand) != 0)
     answer["task_in_hand"] = load(peer.segment.view().header().task_in_hand);

@@ -97,6 +97,17 @@ std::string text_of_status(int status) {
   return "exit code " + std::to_string(WEXITSTATUS(status));
 }
 
+std::string death_text(const nlohmann::json& certificate) {
+  std::string text = certificate.value("cause", std::string("unknown"));
+  text += " after " + std::to_string(certificate.value("uptime_ms", std::uint64_t{0})) + " ms";
+  if (!certificate.value("registered", false)) text += ", before it was ready";
+  if (certificate.contains("killed_because"))
+    text += "; killed: " + certificate["killed_because"].get<std::string>();
+  if (certificate.contains("last_line"))
+    text += "; its last line: " + certificate["last_line"].get<std::string>();
+  return text;
+}
+
 nlohmann::json death_certificate(const Death& death) {
   nlohmann::json certificate = {{"agent", death.agent},
                                 {"kind", death.kind},
@@ -104,6 +115,7 @@ nlohmann::json death_certificate(const Death& death) {
                                 {"pid", death.pid},
                                 {"uptime_ms", death.uptime_ns / ns_per_ms}};
   if (!death.killed_because.empty()) certificate["killed_because"] = death.killed_because;
+  if (!death.last_line.empty()) certificate["last_line"] = death.last_line;
   const bool registered =
       death.segment != nullptr && death.segment->header().incarnation == death.incarnation;
   certificate["registered"] = registered;

@@ -3,6 +3,8 @@
 #include <poll.h>
 #include <unistd.h>
 
+#include <utility>
+
 #include "common/log.hpp"
 #include "supervisor/stray_processes.hpp"
 
@@ -63,11 +65,15 @@ void Parties::wait_for_exit(Peer& peer, Incarnation incarnation) {
 
 void Parties::watch_log_pipe(Peer& peer, UniqueFd fd) {
   if (peer.unwatched.log_pipe) peer.log_pipe.emplace(c_.io, peer.unwatched.log_pipe.release());
-  // The last words of the life before: a bounded number, its orphans may go on writing.
-  for (int i = 0; i < 16 && peer.log_pipe && read_log_once(peer); ++i) {
-  }
+  read_last_words(peer);
   peer.log_pipe.emplace(c_.io, fd.release());
   read_log(peer);
+}
+
+/// Of the life before, or of one that is over: a bounded number, its orphans may go on writing.
+void Parties::read_last_words(Peer& peer) {
+  for (int i = 0; i < 16 && peer.log_pipe && read_log_once(peer); ++i) {
+  }
 }
 
 void Parties::adopt_descriptors(Peer& peer, UniqueFd socket, UniqueFd pidfd, UniqueFd log_pipe) {
@@ -283,8 +289,7 @@ bool Parties::read_log_once(Peer& peer) {
   const ssize_t got = ::read(peer.log_pipe->native_handle(), buffer, sizeof buffer);
   if (got < 0 && (errno == EAGAIN || errno == EINTR)) return false;
   if (got <= 0) {
-    if (!peer.log_tail.empty()) log::info("{}: {}", label(peer), peer.log_tail);
-    peer.log_tail.clear();
+    finish_log_line(peer);
     peer.log_pipe.reset();
     c_.root.drop(fd_key::log_pipe + peer.id);
     return false;
@@ -294,10 +299,20 @@ bool Parties::read_log_once(Peer& peer) {
       peer.log_tail.push_back(buffer[i]);
       continue;
     }
-    if (!peer.log_tail.empty()) log::info("{}: {}", label(peer), peer.log_tail);
-    peer.log_tail.clear();
+    finish_log_line(peer);
   }
   return true;
+}
+
+void Parties::finish_log_line(Peer& peer) {
+  if (peer.log_tail.empty()) return;
+  log::info("{}: {}", label(peer), peer.log_tail);
+  peer.last_line = std::exchange(peer.log_tail, {});
+}
+
+std::string Parties::take_last_words(Peer& peer) {
+  read_last_words(peer);
+  return std::exchange(peer.last_line, {});
 }
 
 void Parties::read_log(Peer& peer) {

@@ -33,6 +33,8 @@ class Parties {
   void watch_socket(Peer& peer, UniqueFd fd);
   void watch_pidfd(Peer& peer, UniqueFd fd);
   void watch_log_pipe(Peer& peer, UniqueFd fd);
+  /// The last line a dead agent wrote, which is logged as every other; empty: none.
+  std::string take_last_words(Peer& peer);
 
   /// A new supervisor meets a life again: its descriptors (any may be missing) are kept until
   /// watch_adopted(), because to watch them takes several system calls each, for hundreds of
@@ -64,6 +66,8 @@ class Parties {
   void link_rings(Peer& peer);
   void read_log(Peer& peer);
   bool read_log_once(Peer& peer);
+  void read_last_words(Peer& peer);
+  void finish_log_line(Peer& peer);
 
   SupervisorContext& c_;
   Banks& banks_;
