@@ -29,6 +29,8 @@ void add_agent(CLI::App& app, Cli& shared) {
       return ask_and_print(shared, {{"verb", "agent.show"}, {"id", *id}}, columns);
     };
   });
+
+  add_agent_spawn(*agent, shared);
 }
 
 }  // namespace micro_swarm::cli

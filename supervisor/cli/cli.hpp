@@ -42,6 +42,7 @@ int run_command_line(int argc, char** argv, const Hooks& hooks);
 void add_run(CLI::App& app, Cli& shared);
 void add_status(CLI::App& app, Cli& shared);
 void add_agent(CLI::App& app, Cli& shared);
+void add_agent_spawn(CLI::App& agent, Cli& shared);
 void add_task(CLI::App& app, Cli& shared);
 void add_scheduler(CLI::App& app, Cli& shared);
 void add_cache(CLI::App& app, Cli& shared);
