@@ -1,6 +1,7 @@
 // A script that stays: one line for each task on its standard input, one line back.
 
 #include <poll.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <array>
@@ -56,9 +57,7 @@ class StdioHandler final : public Handler {
       // It was not asked anything.
       const bool has_ended = child_->wait(0);
       if (read_available(child_->output.get(), received_) >= 0 || has_ended || !received_.empty())
-        broken(received_.empty()
-                   ? "ended between two tasks"
-                   : "said something between two tasks: \"" + head_of(received_, 200) + "\"");
+        broken(received_.empty() ? ended_between_tasks : said_between_tasks());
     }
     if (child_) return {};
     if (in_vain_ >= in_vain_max) {
@@ -66,6 +65,11 @@ class StdioHandler final : public Handler {
       ::_exit(to_int(ExitCode::failed));
     }
     return start();
+  }
+
+  static inline const std::string ended_between_tasks = "ended between two tasks";
+  std::string said_between_tasks() const {
+    return "said something between two tasks: \"" + head_of(received_, 200) + "\"";
   }
 
   /// Ends it; the next task gets a new one. Returns the whole sentence.
@@ -106,11 +110,28 @@ class StdioHandler final : public Handler {
   Outcome ask(TaskContext& task) {
     const auto request = request_for(task);
     if (!request) return task.fail(request.error());
-    for (std::string_view rest = *request;;) {
+    std::string_view rest = *request;
+    bool takes_more = true;  // its input is open
+    bool is_second = false;
+    // What it does before it has read anything of the task has to do with its last one.
+    const auto has_not_seen_it = [&] {
+      return !is_second && is_unread(request->size() - rest.size());
+    };
+    const auto ask_another = [&](const std::string& why) {
+      broken(why);
+      is_second = true;
+      takes_more = true;
+      rest = *request;
+      return make_ready();
+    };
+    for (;;) {
       if (task.cancelled()) {
         stop_script(*child_, setting_.stop_grace_ms, task);
         child_.reset();
         return Outcome::cancelled;
+      }
+      if (!received_.empty() && has_not_seen_it()) {
+        if (auto ready = ask_another(said_between_tasks()); !ready) return task.fail(ready.error());
       }
       while (const auto line = next_line()) {
         auto answer = read_script_answer(*line, task.task());
@@ -122,24 +143,32 @@ class StdioHandler final : public Handler {
         return fail(task, "answered with a line of more than " +
                               std::to_string(script_line_bytes_max) +
                               " bytes; larger results go into a file (result_path)");
-      std::array<pollfd, 3> targets{pollfd{child_->pidfd(), POLLIN, 0},
-                                    pollfd{child_->output.get(), POLLIN, 0},
-                                    pollfd{rest.empty() ? -1 : child_->input.get(), POLLOUT, 0}};
+      std::array<pollfd, 3> targets{
+          pollfd{child_->pidfd(), POLLIN, 0}, pollfd{child_->output.get(), POLLIN, 0},
+          pollfd{takes_more && !rest.empty() ? child_->input.get() : -1, POLLOUT, 0}};
       ::poll(targets.data(), targets.size(), script_look_ms);
       if (targets[2].revents != 0) {
         const ssize_t written = ::write(child_->input.get(), rest.data(), rest.size());
         if (written > 0) rest.remove_prefix(static_cast<std::size_t>(written));
         // It may have answered without reading all; if it is dead, that is seen below.
-        if (written < 0 && errno != EAGAIN && errno != EINTR) rest = {};
+        if (written < 0 && errno != EAGAIN && errno != EINTR) takes_more = false;
       }
       if (targets[0].revents == 0 && targets[1].revents == 0) continue;
       const ssize_t got = read_available(child_->output.get(), received_);
       if (got > 0) continue;  // what it says counts before its death
       if (targets[0].revents == 0 && got < 0) continue;
       // An output that ends is mostly that of a script that is exiting right now.
-      return fail(task, child_->wait(script_look_ms) ? "ended before it answered"
-                                                     : "closed its output before it answered");
+      if (!child_->wait(script_look_ms)) return fail(task, "closed its output before it answered");
+      if (!has_not_seen_it()) return fail(task, "ended before it answered");
+      if (auto ready = ask_another(ended_between_tasks); !ready) return task.fail(ready.error());
     }
+  }
+
+  /// None of the bytes that were written to the script's input have been read.
+  bool is_unread(std::size_t written) const {
+    int left = -1;
+    return ::ioctl(child_->input.get(), FIONREAD, &left) == 0 && left >= 0 &&
+           static_cast<std::size_t>(left) == written;
   }
 
   std::optional<std::string> next_line() {

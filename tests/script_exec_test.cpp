@@ -19,7 +19,7 @@ case $payload in
   flood) head -c 1000000 /dev/zero | tr '\0' e >&2; echo " the end" >&2; exit 2 ;;
   big) head -c 5000000 /dev/zero ;;
   endless) cat /dev/zero ;;
-  deaf) exec cat <&- ;;
+  deaf) echo unheard ;;
   background) sleep 1000 & echo $! > "$STATE/child"; echo started ;;
   slow) sleep 1; echo slow ;;
   block)

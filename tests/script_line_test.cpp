@@ -2,6 +2,7 @@
 
 #include "agentproc/script_line.hpp"
 
+#include <signal.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -130,7 +131,7 @@ BOOST_FIXTURE_TEST_CASE(the_directory_is_private_and_goes, Fixture) {
   BOOST_REQUIRE(::stat(path->c_str(), &there) == 0);
   BOOST_TEST((there.st_mode & 0777) == 0600u);
   std::size_t size = 0;
-  for (const std::string name : {*path, std::string("payload")}) {
+  for (const std::string& name : {*path, std::string("payload")}) {
     const auto opened = files.open(name, size);
     BOOST_REQUIRE_MESSAGE(opened.has_value(), fault_text(opened));
     BOOST_TEST(size == 5u);
