@@ -21,7 +21,7 @@ HandlerSet make_handlers(const AgentContext& context) {
   HandlerSet handlers;
   if (context.kind == AgentKind::generic) add_generic_operations(handlers);
   if (context.kind == AgentKind::neural && context.model != nullptr)
-    handlers.add_for_all_others(make_neural_handler(*context.model));
+    handlers.add_for_all_others(make_neural_handler(*context.model, context.batch));
   add_fault_operations(handlers);  // reachable only where the configuration lists them
   return handlers;
 }

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "agentproc/batch_limits.hpp"
 #include "common/config.hpp"
 #include "common/ids.hpp"
 
@@ -34,6 +35,7 @@ struct AgentContext {
   PreparedParty* prepared = nullptr;
   /// Kind neural: the template's model, weights shared copy-on-write. Must outlive the call.
   NeuralModel* model = nullptr;
+  BatchLimits batch;  ///< of the model's handler
   /// Kind external with a script behind it; null: none. Must outlive the call.
   const ScriptCommand* script = nullptr;
 };

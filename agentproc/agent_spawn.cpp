@@ -57,6 +57,7 @@ AgentCloner::AgentCloner(const TemplateSpec& spec, NeuralModel* model, pid_t roo
   for (const auto& capability : spec.capabilities)
     context_.capabilities.push_back({capability.name, capability.id});
   context_.model = model;
+  context_.batch = {spec.batch_max, std::uint64_t{spec.batch_delay_us} * 1'000};
   if (spec.kind == AgentKind::external)
     script_ = {spec.interface, spec.command, spec.environment, spec.files_directory,
                spec.stop_grace_ms};

@@ -13,6 +13,7 @@
 #include <string_view>
 
 #include "agentproc/agent_memory.hpp"
+#include "agentproc/batch_limits.hpp"
 #include "common/result.hpp"
 #include "ipc/bank_owner.hpp"
 #include "ipc/party_protocol.hpp"
@@ -135,12 +136,6 @@ struct AgentEnvironment {
   PartyId party = no_party;
   Incarnation incarnation = 0;
   std::span<const std::byte> supervisor_segment;  ///< mapped read-only
-};
-
-/// How many tasks a handler takes at once, and how long the first of them waits for the others.
-struct BatchLimits {
-  std::size_t tasks_max = 1;
-  std::uint64_t delay_ns = 0;  ///< 0: only those that are there already
 };
 
 /// The work of one or several capabilities.

@@ -55,6 +55,10 @@ struct AgentSpec {
   /// Bytes of the pool that one agent may have leased; unset = memory.agent_quota, 0 = no limit.
   std::optional<std::uint64_t> memory_quota = std::nullopt;
   AgentInterface interface = AgentInterface::protocol;  ///< external: what the command speaks
+  /// Neural: so many waiting tasks are run as one, where the model can do that; the first of them
+  /// waits so long for the others.
+  std::uint32_t batch_max = 1;
+  std::uint32_t batch_delay_us = 0;
 };
 
 /// One [[category]] table: tasks may name it; what they share and may use together.

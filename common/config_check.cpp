@@ -59,6 +59,8 @@ nlohmann::json agent_to_json(const AgentSpec& spec) {
     object["interface"] = std::string(name_of(spec.interface));
   if (!spec.environment.empty()) object["environment"] = spec.environment;
   if (spec.memory_quota) object["memory_quota"] = *spec.memory_quota;
+  if (spec.batch_max != 1) object["batch_max"] = spec.batch_max;
+  if (spec.batch_delay_us != 0) object["batch_delay_us"] = spec.batch_delay_us;
   return object;
 }
 
@@ -101,6 +103,14 @@ Result<AgentSpec> agent_from_json(const nlohmann::json& object) {
       if (!quota->is_number_unsigned())
         return usage(".memory_quota: expected a number of bytes, 0 for no limit");
       spec.memory_quota = quota->get<std::uint64_t>();
+    }
+    for (const auto& [key, value] : {std::pair{"batch_max", &spec.batch_max},
+                                     std::pair{"batch_delay_us", &spec.batch_delay_us}}) {
+      const auto found = object.find(key);
+      if (found == object.end()) continue;
+      if (!found->is_number_unsigned() || found->get<std::uint64_t>() > 1'000'000)
+        return usage(std::string(".") + key + ": expected a whole number");
+      *value = found->get<std::uint32_t>();
     }
   } catch (const nlohmann::json::exception& error) {
     return usage(std::string(": a member has the wrong type: ") + error.what());

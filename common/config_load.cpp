@@ -134,6 +134,7 @@ class Finisher {
                                             " is no multiple of memory.region_size, which is " +
                                             exact_size_text(c.memory.region_size));
     if (auto quotas = check_quotas(); !quotas) return quotas.error();
+    if (auto batches = check_batches(); !batches) return batches.error();
     if (c.cache.capacity > c.memory.pool_size)
       return refuse("cache.capacity", exact_size_text(c.cache.capacity) +
                                           " is more than memory.pool_size, which is " +
@@ -163,6 +164,17 @@ class Finisher {
     for (const auto& spec : config_.agents)
       if (auto ok = check("agent." + spec.name, spec.memory_quota.value_or(0)); !ok)
         return with_context(ok.error(), "memory_quota");
+    return {};
+  }
+
+  /// An agent is never given more tasks than that at a time.
+  Result<void> check_batches() const {
+    for (const auto& spec : config_.agents)
+      if (spec.batch_max > config_.tasks.in_flight_per_agent)
+        return refuse("agent." + spec.name,
+                      "batch_max: " + std::to_string(spec.batch_max) +
+                          " is more than tasks.in_flight_per_agent, which is " +
+                          std::to_string(config_.tasks.in_flight_per_agent) + "; raise that");
     return {};
   }
 

@@ -274,6 +274,12 @@ class Reader {
     read_setting(table, "weight", spec.weight, schema::Range{1, 1'000});
     if (table.get("memory_quota") != nullptr)
       read_setting(table, "memory_quota", spec.memory_quota.emplace(0), schema::memory_quota_range);
+    read_setting(table, "batch_max", spec.batch_max, schema::batch_max_range);
+    read_setting(table, "batch_delay_us", spec.batch_delay_us, schema::batch_delay_us_range);
+    for (const char* key : {"batch_max", "batch_delay_us"})
+      if (const auto* node = table.get(key); node != nullptr && spec.kind != AgentKind::neural)
+        problems_.add(line_of(*node), std::string("agent.") + key,
+                      "only agents of kind \"neural\" run tasks in batches");
     if (const auto* node = table.get("capabilities")) read_capabilities(*node, spec);
     read_model(table, spec);
     read_command(table, spec);

@@ -169,9 +169,11 @@ void visit_settings(AConfig& c, Visitor&& v) {
   v("log", "level", c.log.level, Choice{});
 }
 
-inline constexpr std::array<std::string_view, 11> agent_keys{
-    "name",  "kind",    "count",     "capabilities", "version",     "weight",
-    "model", "command", "interface", "environment",  "memory_quota"};
+inline constexpr Range batch_max_range{1, 16};
+inline constexpr Range batch_delay_us_range{0, 1'000'000};
+inline constexpr std::array<std::string_view, 13> agent_keys{
+    "name",    "kind",      "count",       "capabilities", "version",   "weight",        "model",
+    "command", "interface", "environment", "memory_quota", "batch_max", "batch_delay_us"};
 
 /// Calls v(key, value, rule) for every setting of a [[category]].
 template <class ACategory, class Visitor>

@@ -86,6 +86,9 @@ void append_agent(const AgentSpec& spec, std::string& out) {
     out += "interface = " + toml_string(name_of(spec.interface)) + "\n";
   if (spec.memory_quota)
     out += "memory_quota = " + toml_string(exact_size_text(*spec.memory_quota)) + "\n";
+  if (spec.batch_max != 1) out += "batch_max = " + std::to_string(spec.batch_max) + "\n";
+  if (spec.batch_delay_us != 0)
+    out += "batch_delay_us = " + std::to_string(spec.batch_delay_us) + "\n";
   if (spec.environment.empty()) return;
   out += "[agent.environment]\n";
   for (const auto& [name, value] : spec.environment)
@@ -143,6 +146,10 @@ nlohmann::json to_json(const Config& config) {
     if (spec.kind == AgentKind::external)
       agents.back()["interface"] = std::string(name_of(spec.interface));
     if (spec.memory_quota) agents.back()["memory_quota"] = *spec.memory_quota;
+    if (spec.kind == AgentKind::neural) {
+      agents.back()["batch_max"] = spec.batch_max;
+      agents.back()["batch_delay_us"] = spec.batch_delay_us;
+    }
   }
   nlohmann::json categories = nlohmann::json::array();
   for (const auto& spec : config.categories) {

@@ -39,6 +39,8 @@ Result<std::string> encode_template_spec(const TemplateSpec& spec) {
                             {"interface", name_of(spec.interface)},
                             {"files_directory", spec.files_directory},
                             {"stop_grace_ms", spec.stop_grace_ms},
+                            {"batch_max", spec.batch_max},
+                            {"batch_delay_us", spec.batch_delay_us},
                             {"log_level", name_of(spec.log_level)}};
     if (spec.uid) document["uid"] = *spec.uid;
     if (spec.gid) document["gid"] = *spec.gid;
@@ -70,6 +72,8 @@ Result<TemplateSpec> decode_template_spec(std::string_view packet) {
     spec.interface = from_name(interfaces, document.at("interface").get<std::string>());
     spec.files_directory = document.at("files_directory").get<std::string>();
     spec.stop_grace_ms = document.at("stop_grace_ms").get<std::uint32_t>();
+    spec.batch_max = document.at("batch_max").get<std::uint32_t>();
+    spec.batch_delay_us = document.at("batch_delay_us").get<std::uint32_t>();
     spec.log_level = from_name(log_levels, document.at("log_level").get<std::string>());
     if (document.contains("uid")) spec.uid = document["uid"].get<std::uint32_t>();
     if (document.contains("gid")) spec.gid = document["gid"].get<std::uint32_t>();

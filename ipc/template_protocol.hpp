@@ -42,6 +42,8 @@ struct TemplateSpec {
   AgentInterface interface = AgentInterface::protocol;  ///< external: what the command speaks
   std::string files_directory;      ///< external: where files are exchanged with scripts; absolute
   std::uint32_t stop_grace_ms = 0;  ///< external: from SIGTERM to SIGKILL of a script
+  std::uint32_t batch_max = 1;      ///< neural, as in AgentSpec
+  std::uint32_t batch_delay_us = 0;
   LogLevel log_level = LogLevel::info;
   /// Given only when root runs as uid 0: whom to become before the model is parsed.
   std::optional<std::uint32_t> uid;

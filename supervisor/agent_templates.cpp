@@ -36,6 +36,8 @@ void Agents::start_template(std::uint32_t number) {
   // An agent that is told to cancel is killed after cancel_grace_ms: its script's grace ends
   // before.
   spec.stop_grace_ms = c_.config.tasks.cancel_grace_ms / 2;
+  spec.batch_max = agent.batch_max;
+  spec.batch_delay_us = agent.batch_delay_us;
   spec.log_level = c_.config.log.level;
   auto packet = encode_template_spec(spec);
   auto sockets = seqpacket_pair();

@@ -288,6 +288,8 @@ const std::vector<BadFile> bad_files{
     {"[[agent]]\nname = \"a\"\nkind = \"external\"\ncommand = \"ls\"",
      "/etc/swarm.toml:4: agent.command: expected an array of strings, the program first, found a "
      "string"},
+    {"[[agent]]\nname = \"a\"\nbatch_max = 2",
+     "/etc/swarm.toml:3: agent.batch_max: only agents of kind \"neural\" run tasks in batches"},
     {"[[agent]]\nname = \"a\"\ninterface = \"stdio\"",
      "/etc/swarm.toml:3: agent.interface: only agents of kind \"external\" have an interface"},
     {"[[agent]]\nname = \"a\"\nkind = \"external\"\ncommand = [\"ls\"]\ninterface = \"stdin\"",
