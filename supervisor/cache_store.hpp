@@ -87,6 +87,9 @@ class CacheStore {
   /// Jobs of the worker whose end the loop has not seen, and whether they have all ended.
   std::size_t jobs_under_way() const { return worker_.under_way(); }
   bool have_jobs_ended() const { return worker_.is_idle(); }
+  /// For a sweep of deaths: CacheWorker says why.
+  void begin_worker() { worker_.begin(); }
+  void work_here() { worker_.work_here(); }
   std::vector<CacheEntryInfo> list() const;
 
   /// Calls f(hold) for each hold that may carry a right.

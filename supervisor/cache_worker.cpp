@@ -71,15 +71,18 @@ CacheWorker::~CacheWorker() {
   if (thread_.joinable()) thread_.join();
 }
 
+void CacheWorker::begin() {
+  if (thread_.joinable()) return;
+  // Signals are for the loop's thread.
+  sigset_t all, before;
+  ::sigfillset(&all);
+  ::pthread_sigmask(SIG_SETMASK, &all, &before);
+  thread_ = std::thread([this] { run(); });
+  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+}
+
 void CacheWorker::add(CacheJob job) {
-  if (!thread_.joinable()) {
-    // Signals are for the loop's thread.
-    sigset_t all, before;
-    ::sigfillset(&all);
-    ::pthread_sigmask(SIG_SETMASK, &all, &before);
-    thread_ = std::thread([this] { run(); });
-    ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  }
+  begin();
   if (job.kind != CacheJob::Kind::remove && job.kind != CacheJob::Kind::sweep) ++under_way_;
   bool was_empty = false;
   {
@@ -92,7 +95,7 @@ void CacheWorker::add(CacheJob job) {
 
 bool CacheWorker::is_idle() const {
   const std::lock_guard lock(mutex_);
-  return done_.size() == under_way_;
+  return inbox_.empty() && !is_working_;
 }
 
 std::vector<CacheJobDone> CacheWorker::take() {
@@ -116,19 +119,30 @@ void CacheWorker::run() {
   for (;;) {
     wake_.wait(lock, [this] { return stop_ || !inbox_.empty(); });
     if (stop_) return;
-    std::vector<CacheJob> jobs;
-    jobs.swap(inbox_);
-    for (CacheJob& job : jobs) {
-      if (stop_) return;
-      lock.unlock();
-      CacheJobDone done = work(job);
-      lock.lock();
-      if (job.kind == CacheJob::Kind::remove || job.kind == CacheJob::Kind::sweep) continue;
-      done_.push_back(std::move(done));
-      const std::uint64_t one = 1;
-      [[maybe_unused]] const ssize_t written = ::write(event_.get(), &one, sizeof one);
-    }
+    do_all(lock);
   }
+}
+
+void CacheWorker::do_all(std::unique_lock<std::mutex>& lock) {
+  std::vector<CacheJob> jobs;
+  jobs.swap(inbox_);
+  is_working_ = true;
+  for (CacheJob& job : jobs) {
+    if (stop_) break;
+    lock.unlock();
+    CacheJobDone done = work(job);
+    lock.lock();
+    if (job.kind == CacheJob::Kind::remove || job.kind == CacheJob::Kind::sweep) continue;
+    done_.push_back(std::move(done));
+    const std::uint64_t one = 1;
+    [[maybe_unused]] const ssize_t written = ::write(event_.get(), &one, sizeof one);
+  }
+  is_working_ = false;
+}
+
+void CacheWorker::work_here() {
+  std::unique_lock lock(mutex_);
+  do_all(lock);
 }
 
 CacheJobDone CacheWorker::work(CacheJob& job) {

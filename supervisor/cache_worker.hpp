@@ -63,17 +63,23 @@ class CacheWorker {
   CacheWorker& operator=(const CacheWorker&) = delete;
 
   void add(CacheJob job);
+  /// The thread begins now.
+  void begin();
+  /// What was added, done in the caller's thread: for a process that was forked with this object,
+  /// where there is no other.
+  void work_here();
   /// Readable when take() has something.
   int event_fd() const noexcept { return event_.get(); }
   std::vector<CacheJobDone> take();
   /// Jobs added whose answers were not taken, those without answer apart.
   std::size_t under_way() const noexcept { return under_way_; }
-  /// take() has as many answers as there are jobs under way.
+  /// What was added is done; take() has the answers.
   bool is_idle() const;
   CompressionCounters counters() const;
 
  private:
   void run();
+  void do_all(std::unique_lock<std::mutex>& lock);
   CacheJobDone work(CacheJob& job);
   Result<std::vector<std::byte>> read_all(const CacheJob& job) const;
   Result<std::uint64_t> pack_into(const CacheJob& job, std::vector<std::byte>& block);
@@ -92,6 +98,7 @@ class CacheWorker {
   std::vector<CacheJob> inbox_;
   std::vector<CacheJobDone> done_;
   CompressionCounters counters_;
+  bool is_working_ = false;
   bool stop_ = false;
   std::thread thread_;  // last: it uses the others
 };
