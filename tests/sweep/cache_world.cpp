@@ -1,14 +1,74 @@
 #include "tests/sweep/cache_world.hpp"
 
+#include <fcntl.h>
 #include <poll.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <boost/test/unit_test.hpp>
+#include <cstdarg>
 #include <cstring>
 #include <fstream>
 
+#include "supervisor/bank_rows.hpp"
 #include "tests/sweep/shared_pages.hpp"
+
+// ---- calls that change what is not memory (linked with --wrap) ----
+
+namespace {
+
+/// Counts what the stepped process has called; shared with who looks for new states.
+micro_swarm::Word& calls() {
+  static auto* const count = static_cast<micro_swarm::Word*>(
+      ::mmap(nullptr, sizeof(micro_swarm::Word), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+             -1, 0));
+  return *count;
+}
+bool are_calls_states = false;
+
+template <class T>
+T noted(T answer) {
+  if (are_calls_states) micro_swarm::store(calls(), micro_swarm::load(calls()) + 1);
+  return answer;
+}
+
+}  // namespace
+
+extern "C" {
+int __real_open(const char* path, int flags, ...);
+int __real_rename(const char* from, const char* to);
+int __real_unlink(const char* path);
+ssize_t __real_write(int fd, const void* bytes, size_t size);
+ssize_t __real_sendmsg(int fd, const msghdr* message, int flags);
+
+int __wrap_open(const char* path, int flags, ...);
+int __wrap_rename(const char* from, const char* to);
+int __wrap_unlink(const char* path);
+ssize_t __wrap_write(int fd, const void* bytes, size_t size);
+ssize_t __wrap_sendmsg(int fd, const msghdr* message, int flags);
+
+int __wrap_open(const char* path, int flags, ...) {
+  if ((flags & O_CREAT) == 0) return __real_open(path, flags);
+  va_list more;
+  va_start(more, flags);
+  const auto mode = va_arg(more, mode_t);
+  va_end(more);
+  return noted(__real_open(path, flags, mode));
+}
+int __wrap_rename(const char* from, const char* to) { return noted(__real_rename(from, to)); }
+int __wrap_unlink(const char* path) { return noted(__real_unlink(path)); }
+/// What is long is written in pieces, as the kernel may do it: a death then leaves half.
+ssize_t __wrap_write(int fd, const void* bytes, size_t size) {
+  constexpr size_t piece = 64;
+  return noted(__real_write(fd, bytes, are_calls_states ? std::min(size, piece) : size));
+}
+ssize_t __wrap_sendmsg(int fd, const msghdr* message, int flags) {
+  return noted(__real_sendmsg(fd, message, flags));
+}
+}
 
 namespace micro_swarm::sweep {
 
@@ -71,7 +131,7 @@ Peer& CacheBrain::client() { return context_->peers[CacheWorld::client_party]; }
 void CacheBrain::adopt() {
   banks_->adopt([this](std::uint32_t bank) {
     const auto found = world_.banks().find(bank);
-    return found == world_.banks().end() ? -1 : duplicate(found->second.get())->release();
+    return found == world_.banks().end() ? -1 : duplicate(found->second->get())->release();
   });
   const std::vector<Hold*> carried = succession_->settle_own();
   deliveries_->adopt();
@@ -81,9 +141,6 @@ void CacheBrain::adopt() {
 }
 
 bool CacheBrain::serve() {
-  std::array<std::byte, 4096> told;  // root does what it is told
-  for (ReceivedMessage got; (got = receive_with_fds(root_.first.get(), told)).size > 0;)
-    for (int f = 0; f < got.fd_count; ++f) ::close(got.fds[f]);
   bool blocked = false;
   if (tokens_->has_pending()) tokens_->retry();
   if (store_->has_retry()) store_->retry();
@@ -104,9 +161,10 @@ void CacheBrain::wait_for_worker() const {
 CacheWorld::CacheWorld(caching::OnEviction on_eviction)
     : supervisor_(value_of(Segment::create_supervisor(task_capacity, cache_entries))),
       client_(value_of(Segment::create_party(client_party, 1))) {
-  kept_[client_bank] = value_of(create_memfd("sweep-bank", client_slots * pool_region_bytes));
-  client_memory_ = value_of(Mapping::map(kept_[client_bank].get(), client_slots * pool_region_bytes,
-                                         Mapping::Access::read_write));
+  kept_[client_bank] = std::make_shared<UniqueFd>(
+      value_of(create_memfd("sweep-bank", client_slots * pool_region_bytes)));
+  client_memory_ = value_of(Mapping::map(
+      kept_[client_bank]->get(), client_slots * pool_region_bytes, Mapping::Access::read_write));
   config_.memory.region_size = pool_region_bytes;
   config_.memory.pool_size = pool_regions * pool_region_bytes;
   config_.swarm.state_dir = directory_.path();
@@ -270,11 +328,36 @@ std::unique_ptr<CacheBrain> CacheWorld::running_supervisor() {
   return brain;
 }
 
-void CacheWorld::keep_banks(const CacheBrain& brain) {
-  auto& banks = const_cast<CacheBrain&>(brain).banks();
-  banks.for_each([&](std::uint32_t bank, const BankRow&, BankWord) {
-    if (const int fd = banks.memory_fd(bank); fd >= 0) kept_[bank] = value_of(duplicate(fd));
-  });
+void CacheWorld::hear_root(const CacheBrain& brain) {
+  std::array<RootRequest, root_batch_max> told;
+  for (;;) {
+    const ReceivedMessage got =
+        receive_with_fds(brain.at_root(), std::as_writable_bytes(std::span(told)));
+    if (got.size <= 0) return;
+    const auto count = static_cast<std::size_t>(got.size) / sizeof(RootRequest);
+    int fd = 0;
+    for (const RootRequest& request : std::span(told).first(count)) {
+      BOOST_REQUIRE(request.key >= fd_key::bank && request.key < fd_key::control_channel);
+      const std::uint32_t bank = request.key - fd_key::bank;
+      if (request.kind == RootRequestKind::keep_fd)
+        kept_[bank] = std::make_shared<UniqueFd>(got.fds[fd++]);
+      else
+        kept_.erase(bank);
+    }
+    BOOST_REQUIRE(fd == got.fd_count);
+  }
+}
+
+void CacheWorld::give_banks_to_children() {
+  std::ifstream maps("/proc/self/maps");
+  for (std::string line; std::getline(maps, line);) {
+    if (line.find("rw-s") == std::string::npos || line.find("memfd:ms-bank") == std::string::npos)
+      continue;
+    std::size_t behind = 0;
+    const auto first = std::stoull(line, &behind, 16);
+    const auto last = std::stoull(line.substr(behind + 1), nullptr, 16);
+    BOOST_REQUIRE(::madvise(reinterpret_cast<void*>(first), last - first, MADV_DOFORK) == 0);
+  }
 }
 
 bool CacheWorld::run_to_quiet(CacheBrain& brain) {
@@ -287,6 +370,7 @@ bool CacheWorld::run_to_quiet(CacheBrain& brain) {
     }
     bool moved = brain.serve();
     moved |= client_works();
+    hear_root(brain);
     quiet = moved || works ? 0 : quiet + 1;
   }
   return true;
@@ -306,29 +390,77 @@ std::string CacheWorld::check_readers(CacheBrain& brain) const {
   return {};
 }
 
+std::string CacheWorld::check_places(CacheBrain& brain) const {
+  std::map<RegionIndex, RegionWord> words;
+  brain.banks().for_each([&](std::uint32_t bank, const BankRow& row, BankWord) {
+    for (std::uint32_t slot = 0; slot < row.slots; ++slot)
+      if (const Word* word = brain.banks().region_word(bank, slot))
+        words[region_index(bank, slot)] = RegionWord{load(*word)};
+  });
+  std::map<RegionIndex, std::uint32_t> held;
+  for (const Segment* segment : {&supervisor_, &client_})
+    for (std::uint32_t k = 0; k < segment->view().hold_count(); ++k) {
+      const Token token{load(segment->view().holds()[k].token)};
+      if (!token) continue;
+      const auto word = words.find(token.region());
+      const std::uint32_t bit = 1u << token.number();
+      if (word == words.end() || (word->second.outstanding() & bit) == 0 ||
+          word->second.generation() != token.generation())
+        return "a right is held that is not out";
+      if ((held[token.region()] & bit) != 0) return "a right is held twice";
+      held[token.region()] |= bit;
+    }
+  for (const auto& [region, word] : words)
+    if (const auto at = held.find(region);
+        word.outstanding() != (at == held.end() ? 0 : at->second))
+      return "a right is out that nobody holds";
+
+  std::uint64_t leased = 0;
+  brain.banks().for_each([&](std::uint32_t, const BankRow& row, BankWord) {
+    leased += regions_taken(row, pool_region_bytes);
+  });
+  if (leased != brain.banks().leased()) return "the pool's account is wrong";
+  return {};
+}
+
 std::string CacheWorld::check(CacheBrain& brain) {
   client_works(true);
   if (!run_to_quiet(brain)) return "the swarm does not come to rest";
   if (!seen_.open.empty()) return "a request has no answer";
   if (brain.store().damaged() != 0) return "a row makes no sense";
   if (std::string wrong = check_readers(brain); !wrong.empty()) return wrong;
+  if (std::string wrong = check_places(brain); !wrong.empty()) return wrong;
 
-  // Everything that is there is whole, and everything is there that has to be.
+  // Everything that is there is whole, and everything is there that has to be. Who reads, reads on.
   std::map<std::string, bool> all = seen_.must_be_there;
   for (const CacheEntryInfo& entry : brain.store().list()) all.emplace(entry.name, false);
   for (const auto& [name, must] : all) {
     const int found_before = seen_.gets_found[name];
+    const std::size_t readers_before = seen_.readers[name].size();
     get(name);
     if (!run_to_quiet(brain)) return "a get does not come to rest";
     if (seen_.gets_found[name] == found_before && must) return "'" + name + "' is lost";
     if (std::string wrong = check_readers(brain); !wrong.empty()) return wrong;
-    while (!seen_.readers[name].empty()) release(name);
+    while (seen_.readers[name].size() > readers_before) release(name);
     if (!run_to_quiet(brain)) return "a release does not come to rest";
   }
 
-  // And then nothing is left.
+  // Others come into what became free, and nothing else.
   for (const auto& [name, must] : all) erase(name);
   if (!run_to_quiet(brain)) return "an erase does not come to rest";
+  for (const char* name : {"new 1", "new 2", "new 3"}) {
+    put(name);
+    if (!run_to_quiet(brain)) return "a put does not come to rest";
+    if (!seen_.must_be_there[name]) return "a put is refused";
+    if (std::string wrong = check_readers(brain); !wrong.empty()) return wrong;
+    if (std::string wrong = check_places(brain); !wrong.empty()) return wrong;
+    erase(name);
+  }
+
+  // And then nothing is left.
+  for (auto& [name, holds] : seen_.readers)
+    while (!holds.empty()) release(name);
+  if (!run_to_quiet(brain)) return "the last release does not come to rest";
   if (brain.store().cache().size() != 0) return "an entry is left";
   if (brain.store().damaged() != 0) return "an entry cannot be brought back";
   brain.banks().return_idle();
@@ -343,40 +475,110 @@ std::string CacheWorld::check(CacheBrain& brain) {
       if (load(segment->view().holds()[k].token) != 0) return "a hold is not empty at the end";
   if (brain.banks().leased() != client_slots) return "the pool is short of regions at the end";
   brain.wait_for_worker();
-  // The last job that has an answer is behind those that have none.
-  put("last");
-  if (!run_to_quiet(brain)) return "a put does not come to rest";
-  if (!std::filesystem::exists(spill_directory())) return {};
-  for (const auto& file : std::filesystem::directory_iterator(spill_directory()))
-    return "a file is left: " + file.path().filename().string();
+  for (const auto& [name, bytes] : files()) return "a file is left: " + name;
   return {};
 }
 
-CacheWorld::Outside CacheWorld::outside() const {
-  Outside now = seen_;
-  now.files.clear();
-  if (!std::filesystem::exists(spill_directory())) return now;
+CacheWorld::Files CacheWorld::files() const {
+  Files files;
+  if (!std::filesystem::exists(spill_directory())) return files;
   for (const auto& file : std::filesystem::directory_iterator(spill_directory())) {
     std::ifstream stream(file.path(), std::ios::binary);
-    now.files[file.path().filename()] = std::string(std::istreambuf_iterator<char>(stream), {});
+    files[file.path().filename()] = std::string(std::istreambuf_iterator<char>(stream), {});
   }
-  return now;
+  return files;
 }
 
-void CacheWorld::put_back(const Outside& outside) {
-  seen_ = outside;
+/// What is as it should be is not touched: somebody may be writing it.
+void CacheWorld::put_files(const Files& wanted) const {
+  if (files() == wanted) return;
   std::filesystem::remove_all(spill_directory());
-  if (outside.files.empty()) return;
   std::filesystem::create_directory(spill_directory());
   std::filesystem::permissions(spill_directory(), std::filesystem::perms::owner_all);
-  for (const auto& [name, bytes] : outside.files)
+  for (const auto& [name, bytes] : wanted)
     std::ofstream(spill_directory() / name, std::ios::binary) << bytes;
 }
 
-SharedMemory CacheWorld::memory() const {
+std::string CacheWorld::adopt_and_check(const CacheBrain& dead) {
+  hear_root(dead);
+  const Seen seen = seen_;
+  const Kept kept = kept_;
+  const Files left = files();
+  unfinished_seen_ += static_cast<std::size_t>(std::count_if(
+      left.begin(), left.end(), [](const auto& file) { return file.first.ends_with(".new"); }));
+  config_.swarm.state_dir = copy_.path();
+  put_files(left);
+  std::string wrong;
+  {
+    CacheBrain next(*this);
+    next.adopt();
+    wrong = check(next);
+  }
+  config_.swarm.state_dir = directory_.path();
+  seen_ = seen;
+  kept_ = kept;
+  return wrong;
+}
+
+namespace {
+std::string content_of(int fd) {
+  struct stat st {};
+  BOOST_REQUIRE(::fstat(fd, &st) == 0);
+  std::string bytes(static_cast<std::size_t>(st.st_size), '\0');
+  BOOST_REQUIRE(::pread(fd, bytes.data(), bytes.size(), 0) == st.st_size);
+  return bytes;
+}
+}  // namespace
+
+/// A bank that is as it was stays what it is; of another, which nobody here may write, there is a
+/// copy. Whoever comes next only reads either.
+void CacheWorld::put_beside(const Beside& beside) {
+  kept_ = beside.kept;
+  for (const auto& [bank, bytes] : beside.in_banks) {
+    if (content_of(kept_[bank]->get()) == bytes) continue;
+    UniqueFd copy = value_of(create_memfd("sweep-bank", bytes.size()));
+    BOOST_REQUIRE(::pwrite(copy.get(), bytes.data(), bytes.size(), 0) ==
+                  static_cast<ssize_t>(bytes.size()));
+    kept_[bank] = std::make_shared<UniqueFd>(std::move(copy));
+  }
+  put_files(beside.files);
+}
+
+std::uint64_t CacheWorld::remember() {
+  Beside now{kept_, {}, files()};
+  for (const auto& [bank, fd] : kept_)
+    if (bank != client_bank) now.in_banks[bank] = content_of(fd->get());
+  if (beside_.empty() || !(beside_.back() == now)) beside_.push_back(std::move(now));
+  return beside_.size() - 1;
+}
+
+std::function<void()> CacheWorld::with_calls_as_states(std::function<void()> step) {
+  return [step = std::move(step)] {
+    are_calls_states = true;
+    step();
+  };
+}
+
+SharedMemory CacheWorld::memory(const CacheBrain& stepped) {
   SharedMemory memory = shared_pages({{supervisor_.fd(), supervisor_.view().base()},
                                       {client_.fd(), client_.view().base()},
-                                      {kept_.at(client_bank).get(), client_memory_.data()}});
+                                      {kept_.at(client_bank)->get(), client_memory_.data()}});
+  // Its last bytes say what was beside it.
+  memory.save = [this, &stepped, save = memory.save] {
+    hear_root(stepped);
+    const std::uint64_t beside = remember();
+    Snapshot copy = save();
+    const auto number = std::as_bytes(std::span(&beside, 1));
+    copy.insert(copy.end(), number.begin(), number.end());
+    return copy;
+  };
+  memory.load = [this, load = memory.load](const Snapshot& copy) {
+    std::uint64_t beside = 0;
+    const std::size_t pages = copy.size() - sizeof beside;
+    std::memcpy(&beside, copy.data() + pages, sizeof beside);
+    load(Snapshot(copy.begin(), copy.begin() + static_cast<std::ptrdiff_t>(pages)));
+    put_beside(beside_[beside]);
+  };
   const auto watch = [&memory](const auto* first, std::size_t count) {
     memory.watched.push_back(std::as_bytes(std::span(first, count)));
   };
@@ -389,6 +591,7 @@ SharedMemory CacheWorld::memory() const {
   watch(s.cache_rows(), cache_entries);
   watch(s.tables().banks, banks_watched);
   watch(&s.tables().heir_regions[0], banks_watched * bank_slots_max);
+  watch(&calls(), 1);
   return memory;
 }
 

@@ -4,9 +4,13 @@
 // production code (CacheStore over Banks, Tokens, Succession), rebuilt from memory after each death
 // as a new supervisor does it; the client is the fewest lines that put, get, read and give back.
 //
-// The worker's thread is not stepped: what it does is nobody's until the loop takes its answer. A
-// step of the loop is killed with the jobs before it ended, those it begins never begun.
+// A stepped process has no worker's thread. A step of the loop is killed with the jobs before it
+// ended, those it begins never begun; or the step says work_here(), and they are stepped with it.
+//
+// What else outlives a supervisor goes with the memory: what root keeps for it, and its files. The
+// next one works on a copy of the files, so that who is stepped on finds its own as they were.
 
+#include <deque>
 #include <map>
 #include <memory>
 #include <string>
@@ -34,13 +38,18 @@ class CacheBrain {
   void hear_worker();
   /// Until the worker has done what it was given; nothing of it is heard.
   void wait_for_worker() const;
+  /// What it was given is done here and now.
+  void work_here() { store_->work_here(); }
   CacheStore& store() { return *store_; }
   Banks& banks() { return *banks_; }
+  Tokens& tokens() { return *tokens_; }
+  RootLink& root() { return context_->root; }
+  /// Root's end of its socket.
+  int at_root() const { return root_.first.get(); }
   void tick(std::uint64_t now) { store_->tick(now); }
-
- private:
   Peer& client();
 
+ private:
   const CacheWorld& world_;
   std::pair<UniqueFd, UniqueFd> root_;
   std::unique_ptr<SupervisorContext> context_;
@@ -71,24 +80,42 @@ class CacheWorld {
   // ---- what happens before a step ----
   /// A supervisor as it runs.
   std::unique_ptr<CacheBrain> running_supervisor();
-  /// The banks of this life are known to the next ones (root has them).
-  void keep_banks(const CacheBrain& brain);
+  /// Root does what it was told.
+  void hear_root(const CacheBrain& brain);
   /// Everybody works until nothing moves.
   bool run_to_quiet(CacheBrain& brain);
+  /// A forked process may write what the cache's jobs under way write to, as its thread would.
+  static void give_banks_to_children();
 
-  /// A new supervisor has adopted the memory: everybody comes to rest, everything is looked at, and
-  /// given up. Returns what is violated, empty = nothing.
-  std::string check(CacheBrain& brain);
+  /// `dead` is, and this is what it left: a new supervisor adopts it, everybody comes to rest,
+  /// everything is looked at, and given up. Returns what is violated, empty = nothing. Everything
+  /// but the segments is as before.
+  std::string adopt_and_check(const CacheBrain& dead);
 
-  SharedMemory memory() const;
+  SharedMemory memory(const CacheBrain& stepped);
+  /// What is done in it has each call that changes a file or tells root something as a state.
+  static std::function<void()> with_calls_as_states(std::function<void()> step);
   SegmentView segment() const { return supervisor_.view(); }
   SegmentView client_segment() const { return client_.view(); }
   const Config& config() const { return config_; }
   int client_fd() const { return client_.fd(); }
-  const std::map<std::uint32_t, UniqueFd>& banks() const { return kept_; }
+  /// By bank; read-only.
+  using Kept = std::map<std::uint32_t, std::shared_ptr<UniqueFd>>;
+  const Kept& banks() const { return kept_; }
+  /// It may be gone afterwards: evicted, expired, erased, or never put in.
+  void may_go(const std::string& name) { seen_.must_be_there[name] = false; }
+  /// By name; in the directory of whoever is supervisor now.
+  using Files = std::map<std::string, std::string>;
+  Files files() const;
+  std::filesystem::path spill_directory() const {
+    return std::filesystem::path(config_.swarm.state_dir) / "cache";
+  }
+  /// Files that the dead had left unfinished.
+  std::size_t unfinished_files_seen() const { return unfinished_seen_; }
 
-  /// Files and what was seen outside of the segments; put back together with them.
-  struct Outside {
+ private:
+  /// What the client knows.
+  struct Seen {
     struct Request {
       MessageKind kind{};
       std::string name;
@@ -98,27 +125,35 @@ class CacheWorld {
     std::map<std::string, bool> must_be_there;  ///< stored; false = it may have gone since
     std::map<std::string, int> gets_found, gets_missed;
     std::uint64_t next_number = 1;
-    std::map<std::string, std::string> files;
   };
-  Outside outside() const;
-  void put_back(const Outside& outside);
-  /// It may be gone afterwards: evicted, expired, erased, or never put in.
-  void may_go(const std::string& name) { seen_.must_be_there[name] = false; }
-  std::filesystem::path spill_directory() const { return directory_.path() / "cache"; }
-
- private:
+  /// What a snapshot has beside the pages.
+  struct Beside {
+    Kept kept;
+    std::map<std::uint32_t, std::string> in_banks;  ///< of the cache's
+    Files files;
+    bool operator==(const Beside&) const = default;
+  };
+  std::string check(CacheBrain& brain);
+  std::uint64_t remember();
+  void put_files(const Files& files) const;
+  void put_beside(const Beside& beside);
   bool take_answer();
   std::string check_readers(CacheBrain& brain) const;
+  /// Each right that is out is in one hold, and the pool's account is what its rows say.
+  std::string check_places(CacheBrain& brain) const;
   bool has_bytes(CacheBrain& brain, Token token, const std::string& name) const;
   std::uint32_t free_hold() const;
 
   TemporaryDirectory directory_;
+  TemporaryDirectory copy_;
   Config config_;
   Segment supervisor_;
   Segment client_;
-  std::map<std::uint32_t, UniqueFd> kept_;
+  Kept kept_;
   Mapping client_memory_;
-  Outside seen_;
+  Seen seen_;
+  std::deque<Beside> beside_;
+  std::size_t unfinished_seen_ = 0;
 };
 
 /// What lies in an entry of that name.
