@@ -20,7 +20,12 @@ void Banks::adopt(const std::function<int(std::uint32_t bank)>& kept) {
     if (row.serial == 0) break;  // rows are taken in order the first time round
     rows_used_ = bank + 1;
     const BankState state = word_of(row).state();
-    if (state == BankState::free) continue;
+    if (state == BankState::free) {
+      // Kept and not entered, or its row was free before root heard of it: memory beside the
+      // budget.
+      if (const UniqueFd left(kept(bank)); left) c_.root.drop(fd_key::bank + bank);
+      continue;
+    }
     const BankWord word = word_of(row);
     const std::uint64_t taken = regions_taken(row, c_.config.memory.region_size);
     leased_regions_ += taken;

@@ -474,6 +474,9 @@ std::string CacheWorld::check(CacheBrain& brain) {
     for (std::uint32_t k = 0; k < segment->view().hold_count(); ++k)
       if (load(segment->view().holds()[k].token) != 0) return "a hold is not empty at the end";
   if (brain.banks().leased() != client_slots) return "the pool is short of regions at the end";
+  hear_root(brain);
+  for (const auto& [bank, fd] : kept_)
+    if (brain.banks().slots_of(bank) == 0) return "root keeps the memory of a bank that is gone";
   brain.wait_for_worker();
   for (const auto& [name, bytes] : files()) return "a file is left: " + name;
   return {};
