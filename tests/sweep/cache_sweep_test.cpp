@@ -8,6 +8,7 @@
 
 #include <boost/test/unit_test.hpp>
 #include <cstdio>
+#include <set>
 
 #include "common/compression.hpp"
 #include "tests/sweep/cache_world.hpp"
@@ -621,9 +622,22 @@ BOOST_AUTO_TEST_CASE(no_state_of_what_the_worker_writes_loses_an_entry_or_a_regi
   BOOST_TEST(unfinished_files != 0u, "nobody died with half a file written");
 }
 
+/// All would take a quarter of an hour: one step of each kind.
 BOOST_AUTO_TEST_CASE(no_instruction_of_a_step_loses_an_entry_or_a_region,
                      *boost::unit_test::disabled()) {
-  sweep_steps(scenarios(), Depth::each_instruction);
+  const std::set<std::string> kinds{"take a put",
+                                    "a put is copied",
+                                    "get",
+                                    "a reader gives it back",
+                                    "erase",
+                                    "one is spilled",
+                                    "one expires",
+                                    "what was spilled is back",
+                                    "one is compressed"};
+  std::vector<CacheScenario> chosen = scenarios();
+  std::erase_if(chosen, [&](const CacheScenario& one) { return !kinds.contains(one.name); });
+  BOOST_REQUIRE_EQUAL(chosen.size(), kinds.size());
+  sweep_steps(chosen, Depth::each_instruction);
 }
 
 BOOST_AUTO_TEST_CASE(adoption_may_be_killed_too) {
