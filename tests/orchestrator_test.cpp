@@ -128,7 +128,8 @@ BOOST_AUTO_TEST_CASE(memory_is_written_by_one_and_handed_on) {
   must(memory.set_pool_bytes(8 << 20));
   BOOST_TEST(must(memory.stats()).pool_bytes == 8u << 20);
   BOOST_TEST((code_of(memory.set_pool_bytes(1)) == ErrorCode::usage));
-  BOOST_TEST(must(memory.garbage_collect()).parties_asked == 2u);
+  // The agent, once it has joined, and this client.
+  BOOST_TEST(wait_for([&] { return must(memory.garbage_collect()).parties_asked == 2; }));
   must(swarm.shutdown());
 }
 

@@ -180,6 +180,8 @@ BOOST_AUTO_TEST_CASE(a_script_killed_between_tasks_is_replaced) {
   const auto pid = run("pid");
   const Life script(static_cast<pid_t>(std::stol(std::string(pid.text()))));
   BOOST_REQUIRE(::kill(script.pid, SIGKILL) == 0);
+  // While it dies its read() may still take what is written to it.
+  BOOST_REQUIRE(script.is_killed());
   check_works();
   BOOST_TEST(run("pid").text() != pid.text());
 }

@@ -65,6 +65,17 @@ struct Life {
     return wait_for([this] { return is_over(); });
   }
 
+  /// Waits until it executes nothing any more; somebody may have to reap it still.
+  bool is_killed() const {
+    return wait_for([this] {
+      std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
+      std::string stat;
+      std::getline(file, stat);
+      const auto state = stat.rfind(") ");
+      return is_over() || (state != std::string::npos && stat[state + 2] == 'Z');
+    });
+  }
+
   pid_t pid;
   std::uint64_t ticks;
 };
