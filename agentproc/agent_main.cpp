@@ -10,6 +10,7 @@
 #include "agentproc/fault_operations.hpp"
 #include "agentproc/generic_agent.hpp"
 #include "agentproc/neural_agent.hpp"
+#include "agentproc/quantum_agent.hpp"
 #include "agentproc/script_agent.hpp"
 #include "common/log.hpp"
 
@@ -22,6 +23,7 @@ HandlerSet make_handlers(const AgentContext& context) {
   if (context.kind == AgentKind::generic) add_generic_operations(handlers);
   if (context.kind == AgentKind::neural && context.model != nullptr)
     handlers.add_for_all_others(make_neural_handler(*context.model, context.batch));
+  if (context.kind == AgentKind::quantum) add_quantum_operations(handlers, context.qubits);
   add_fault_operations(handlers);  // reachable only where the configuration lists them
   return handlers;
 }

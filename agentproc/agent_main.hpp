@@ -38,6 +38,8 @@ struct AgentContext {
   BatchLimits batch;  ///< of the model's handler
   /// Kind external with a script behind it; null: none. Must outlive the call.
   const ScriptCommand* script = nullptr;
+  /// Kind quantum: of the largest circuit.
+  unsigned qubits = qubits_default;
 };
 
 /// What agents of a kind have in common, made once by their template before it clones any.

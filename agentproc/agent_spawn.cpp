@@ -61,6 +61,7 @@ AgentCloner::AgentCloner(const TemplateSpec& spec, NeuralModel* model, pid_t roo
   if (spec.kind == AgentKind::external)
     script_ = {spec.interface, spec.command, spec.environment, spec.files_directory,
                spec.stop_grace_ms};
+  context_.qubits = spec.qubits;
 }
 
 Result<AgentCloner> AgentCloner::create(const TemplateSpec& spec, NeuralModel* model,

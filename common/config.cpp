@@ -40,6 +40,7 @@ std::string_view name_of(AgentKind value) {
   switch (value) {
     case AgentKind::generic: return "generic";
     case AgentKind::neural: return "neural";
+    case AgentKind::quantum: return "quantum";
     case AgentKind::external: return "external";
   }
   return "?";
@@ -127,6 +128,8 @@ bool is_valid_capability(std::string_view name) {
 std::vector<std::string> default_capabilities(AgentKind kind, std::string_view name) {
   if (kind == AgentKind::generic)
     return {"noop", "echo", "hash", "sum", "sleep", "spin", "fill", "fail", "flaky", "concat"};
+  if (kind == AgentKind::quantum)
+    return {"quantum.run", "quantum.amplitudes", "quantum.maxcut", "quantum.qubo"};
   return {std::string(name.substr(0, 31))};
 }
 

@@ -25,8 +25,9 @@ enum class RestartPolicy { permanent, transient, temporary };
 
 enum class LogLevel { trace, debug, info, warn, error, off };
 
-/// What an agent of a kind is: built in, an ONNX model, or somebody's executable.
-enum class AgentKind { generic, neural, external };
+/// What an agent of a kind is: built in, an ONNX model, a simulator of quantum circuits, or
+/// somebody's executable.
+enum class AgentKind { generic, neural, quantum, external };
 
 /// How an external kind's command is spoken to: as an agent of its own over its party socket, or as
 /// a script in lines on its standard input and output, or as a command run once for each task.
@@ -40,6 +41,8 @@ std::string_view name_of(AgentInterface value);
 
 inline constexpr std::uint32_t agent_kinds_max = 64;
 inline constexpr std::uint32_t categories_max = 16;
+inline constexpr std::uint32_t qubits_max = 24;
+inline constexpr std::uint32_t qubits_default = 16;
 
 /// One [[agent]] table: `count` agents made from one template.
 struct AgentSpec {
@@ -59,6 +62,7 @@ struct AgentSpec {
   /// waits so long for the others.
   std::uint32_t batch_max = 1;
   std::uint32_t batch_delay_us = 0;
+  std::uint32_t qubits = qubits_default;  ///< quantum: the largest circuit; 16 << qubits bytes
 };
 
 /// One [[category]] table: tasks may name it; what they share and may use together.

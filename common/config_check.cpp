@@ -61,6 +61,7 @@ nlohmann::json agent_to_json(const AgentSpec& spec) {
   if (spec.memory_quota) object["memory_quota"] = *spec.memory_quota;
   if (spec.batch_max != 1) object["batch_max"] = spec.batch_max;
   if (spec.batch_delay_us != 0) object["batch_delay_us"] = spec.batch_delay_us;
+  if (spec.kind == AgentKind::quantum) object["qubits"] = spec.qubits;
   return object;
 }
 
@@ -111,6 +112,14 @@ Result<AgentSpec> agent_from_json(const nlohmann::json& object) {
       if (!found->is_number_unsigned() || found->get<std::uint64_t>() > 1'000'000)
         return usage(std::string(".") + key + ": expected a whole number");
       *value = found->get<std::uint32_t>();
+    }
+    if (const auto qubits = object.find("qubits"); qubits != object.end()) {
+      if (spec.kind != AgentKind::quantum)
+        return usage(".qubits: only agents of kind \"quantum\" have qubits");
+      if (!qubits->is_number_unsigned() || qubits->get<std::uint64_t>() < 1 ||
+          qubits->get<std::uint64_t>() > qubits_max)
+        return usage(".qubits: expected a whole number from 1 to " + std::to_string(qubits_max));
+      spec.qubits = qubits->get<std::uint32_t>();
     }
   } catch (const nlohmann::json::exception& error) {
     return usage(std::string(": a member has the wrong type: ") + error.what());

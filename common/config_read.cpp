@@ -281,6 +281,10 @@ class Reader {
         problems_.add(line_of(*node), std::string("agent.") + key,
                       "only agents of kind \"neural\" run tasks in batches");
     if (const auto* node = table.get("capabilities")) read_capabilities(*node, spec);
+    if (const auto* node = table.get("qubits"); node != nullptr && spec.kind != AgentKind::quantum)
+      problems_.add(line_of(*node), "agent.qubits", "only agents of kind \"quantum\" have qubits");
+    else
+      read_setting(table, "qubits", spec.qubits, schema::qubits_range);
     read_model(table, spec);
     read_command(table, spec);
     if (const auto* node = table.get("interface"); node != nullptr) {

@@ -24,6 +24,9 @@ struct SizeRange {
   bool power_of_two;
 };
 
+/// Of circuits that a quantum agent takes.
+inline constexpr Range qubits_range{1, qubits_max};
+
 /// Of agents and clients; 0 = no limit.
 inline constexpr SizeRange memory_quota_range{0, std::uint64_t{64} << 30, false};
 
@@ -90,7 +93,8 @@ struct Words<caching::OnEviction> {
 };
 template <>
 struct Words<AgentKind> {
-  static constexpr std::array values{AgentKind::generic, AgentKind::neural, AgentKind::external};
+  static constexpr std::array values{AgentKind::generic, AgentKind::neural, AgentKind::quantum,
+                                     AgentKind::external};
 };
 template <>
 struct Words<AgentInterface> {
@@ -171,9 +175,9 @@ void visit_settings(AConfig& c, Visitor&& v) {
 
 inline constexpr Range batch_max_range{1, 16};
 inline constexpr Range batch_delay_us_range{0, 1'000'000};
-inline constexpr std::array<std::string_view, 13> agent_keys{
-    "name",    "kind",      "count",       "capabilities", "version",   "weight",        "model",
-    "command", "interface", "environment", "memory_quota", "batch_max", "batch_delay_us"};
+inline constexpr std::array<std::string_view, 14> agent_keys{
+    "name",    "kind",      "count",       "capabilities", "version",   "weight",         "model",
+    "command", "interface", "environment", "memory_quota", "batch_max", "batch_delay_us", "qubits"};
 
 /// Calls v(key, value, rule) for every setting of a [[category]].
 template <class ACategory, class Visitor>

@@ -89,6 +89,7 @@ void append_agent(const AgentSpec& spec, std::string& out) {
   if (spec.batch_max != 1) out += "batch_max = " + std::to_string(spec.batch_max) + "\n";
   if (spec.batch_delay_us != 0)
     out += "batch_delay_us = " + std::to_string(spec.batch_delay_us) + "\n";
+  if (spec.kind == AgentKind::quantum) out += "qubits = " + std::to_string(spec.qubits) + "\n";
   if (spec.environment.empty()) return;
   out += "[agent.environment]\n";
   for (const auto& [name, value] : spec.environment)
@@ -150,6 +151,7 @@ nlohmann::json to_json(const Config& config) {
       agents.back()["batch_max"] = spec.batch_max;
       agents.back()["batch_delay_us"] = spec.batch_delay_us;
     }
+    if (spec.kind == AgentKind::quantum) agents.back()["qubits"] = spec.qubits;
   }
   nlohmann::json categories = nlohmann::json::array();
   for (const auto& spec : config.categories) {

@@ -16,7 +16,8 @@ Enum from_name(const std::array<Enum, size>& values, const std::string& name) {
   throw std::invalid_argument("\"" + name + "\" is none of its words");
 }
 
-constexpr std::array agent_kinds{AgentKind::generic, AgentKind::neural, AgentKind::external};
+constexpr std::array agent_kinds{AgentKind::generic, AgentKind::neural, AgentKind::quantum,
+                                 AgentKind::external};
 constexpr std::array interfaces{AgentInterface::protocol, AgentInterface::stdio,
                                 AgentInterface::exec};
 constexpr std::array log_levels{LogLevel::trace, LogLevel::debug, LogLevel::info,
@@ -34,6 +35,7 @@ Result<std::string> encode_template_spec(const TemplateSpec& spec) {
                             {"kind", name_of(spec.kind)},
                             {"capabilities", std::move(capabilities)},
                             {"model", spec.model},
+                            {"qubits", spec.qubits},
                             {"command", spec.command},
                             {"environment", spec.environment},
                             {"interface", name_of(spec.interface)},
@@ -67,6 +69,9 @@ Result<TemplateSpec> decode_template_spec(std::string_view packet) {
       spec.capabilities.push_back(
           {capability.at("name").get<std::string>(), capability.at("id").get<std::uint16_t>()});
     spec.model = document.at("model").get<std::string>();
+    spec.qubits = document.at("qubits").get<std::uint32_t>();
+    if (spec.qubits < 1 || spec.qubits > qubits_max)
+      throw std::invalid_argument("qubits is out of range");
     spec.command = document.at("command").get<std::vector<std::string>>();
     spec.environment = document.at("environment").get<std::map<std::string, std::string>>();
     spec.interface = from_name(interfaces, document.at("interface").get<std::string>());

@@ -44,6 +44,7 @@ struct TemplateSpec {
   std::uint32_t stop_grace_ms = 0;  ///< external: from SIGTERM to SIGKILL of a script
   std::uint32_t batch_max = 1;      ///< neural, as in AgentSpec
   std::uint32_t batch_delay_us = 0;
+  std::uint32_t qubits = qubits_default;  ///< quantum: of its largest circuit
   LogLevel log_level = LogLevel::info;
   /// Given only when root runs as uid 0: whom to become before the model is parsed.
   std::optional<std::uint32_t> uid;

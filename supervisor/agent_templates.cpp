@@ -29,6 +29,7 @@ void Agents::start_template(std::uint32_t number) {
     if (capabilities_[number].test(id))
       spec.capabilities.push_back({c_.tables().capabilities[id].text, id});
   spec.model = agent.model.string();
+  spec.qubits = agent.qubits;
   spec.command = agent.command;
   spec.environment = agent.environment;
   spec.interface = agent.interface;
