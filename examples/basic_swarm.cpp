@@ -97,10 +97,7 @@ int main(int argc, char** argv) {
   SwarmOrchestrator swarm = build_swarm();
   must(swarm.register_agent(AgentFactory::create_neural("digits", model, 2)), "register digits");
   must(swarm.register_agent(AgentFactory::create_generic("generic", 2)), "register generic");
-  if (auto quantum = AgentFactory::create_quantum("qubits", 4); quantum)
-    must(swarm.register_agent(std::move(*quantum)), "register qubits");
-  else
-    std::printf("no quantum agent: %s\n", quantum.error().message.c_str());
+  must(swarm.register_agent(AgentFactory::create_quantum("qubits", 4)), "register qubits");
   must(swarm.initialize(), "initialize");
 
   std::map<SubmissionId, Expected> expected;
@@ -119,6 +116,11 @@ int main(int argc, char** argv) {
         TaskBuilder().requires_capability("echo").payload(text).priority(priority).timeout(20'000),
         {"echo", text});
   }
+  // Two bits that are the same whenever they are looked at, and one look.
+  submit(TaskBuilder()
+             .requires_capability("quantum.run")
+             .payload("OPENQASM 2.0; include \"qelib1.inc\"; qreg q[2]; x q[0]; cx q[0], q[1];"),
+         {"a circuit", R"({"bits":2,"counts":{"11":1024},"qubits":2,"seed":0,"shots":1024})"});
   // Written where the agent reads it: not copied on its way.
   Region region = must(swarm.allocate(100'000), "allocate");
   std::fill(region.bytes().begin(), region.bytes().end(), std::byte{'x'});

@@ -270,8 +270,8 @@ const std::vector<BadFile> bad_files{
     {"[[agent]]\nname = \"a\"\n[[agent]]\nname = \"a\"",
      "/etc/swarm.toml:3: agent.name: \"a\" is used twice; names are unique"},
     {"[[agent]]\nname = \"a\"\nkind = \"neurall\"",
-     "/etc/swarm.toml:3: agent.kind: \"neurall\" is unknown; allowed: generic, neural or external; "
-     "did you mean \"neural\"?"},
+     "/etc/swarm.toml:3: agent.kind: \"neurall\" is unknown; allowed: generic, neural, quantum or "
+     "external; did you mean \"neural\"?"},
     {"[[agent]]\nname = \"a\"\nkind = \"neural\"",
      "/etc/swarm.toml:1: agent.model: missing; an agent of kind \"neural\" needs model = "
      "\"FILE.onnx\""},
@@ -280,6 +280,10 @@ const std::vector<BadFile> bad_files{
      "start at the directory of this configuration file"},
     {"[[agent]]\nname = \"a\"\nmodel = \"gone.onnx\"",
      "/etc/swarm.toml:3: agent.model: only agents of kind \"neural\" have a model"},
+    {"[[agent]]\nname = \"a\"\nqubits = 4",
+     "/etc/swarm.toml:3: agent.qubits: only agents of kind \"quantum\" have qubits"},
+    {"[[agent]]\nname = \"a\"\nkind = \"quantum\"\nqubits = 25",
+     "/etc/swarm.toml:4: agent.qubits: 25 is out of range; allowed: 1 to 24"},
     {"[[agent]]\nname = \"a\"\nkind = \"external\"",
      "/etc/swarm.toml:1: agent.command: missing; an agent of kind \"external\" needs command = "
      "[\"PROGRAM\", \"ARGUMENT\"...]"},
@@ -356,10 +360,15 @@ environment = { MODE = "quick", "ODD NAME" = "quote \" backslash \\" }
 
 [[agent]]
 name = "plain"
+
+[[agent]]
+name = "qubits"
+kind = "quantum"
+qubits = 20
 )";
   const auto config = load_config(directory.path() / "swarm.toml");
   BOOST_REQUIRE_MESSAGE(config.has_value(), fault_text(config));
-  BOOST_REQUIRE(config->agents.size() == 3u);
+  BOOST_REQUIRE(config->agents.size() == 4u);
   const auto& digits = config->agents[0];
   BOOST_TEST((digits.kind == AgentKind::neural));
   BOOST_TEST(digits.count == 3u);
@@ -372,7 +381,9 @@ name = "plain"
   BOOST_TEST(helper.environment.at("MODE") == "quick");
   BOOST_TEST(helper.capabilities.size() == 2u);
   BOOST_TEST(config->agents[2].capabilities.size() > 1u);
-  BOOST_TEST(config->swarm.agents == 5u);
+  BOOST_TEST(config->agents[3].qubits == 20u);
+  BOOST_TEST(config->agents[3].capabilities.front() == "quantum.run");
+  BOOST_TEST(config->swarm.agents == 6u);
 
   // What is shown loads to the same.
   const auto again = parse_config(to_toml(*config), "/elsewhere/x.toml");

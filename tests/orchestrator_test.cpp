@@ -408,7 +408,8 @@ BOOST_AUTO_TEST_CASE(what_is_wrong_is_refused_before_anything_runs) {
               ErrorCode::config));
   BOOST_TEST(
       (code_of(swarm.register_agent(AgentFactory::from_command("idle", {}))) == ErrorCode::config));
-  BOOST_TEST((code_of(AgentFactory::create_quantum("qubits", 4)) == ErrorCode::refused));
+  BOOST_TEST((code_of(swarm.register_agent(AgentFactory::create_quantum("qubits", 25))) ==
+              ErrorCode::config));
   BOOST_TEST((code_of(TaskBuilder().payload("x").build()) == ErrorCode::usage));
   BOOST_TEST((code_of(swarm.submit_task(task("echo"))) == ErrorCode::usage));
   BOOST_TEST((code_of(swarm.process_cycle()) == ErrorCode::usage));
@@ -527,7 +528,11 @@ BOOST_AUTO_TEST_CASE(kinds_of_agents_as_json_are_as_strict_as_a_configuration_fi
   BOOST_TEST(refused({{"count", -1}}).starts_with("agent.count: "));
   BOOST_TEST(refused({{"count", 257}}).starts_with("agent.count: "));
   BOOST_TEST(refused({{"count", "2"}}).starts_with("agent.count: "));
-  BOOST_TEST(refused({{"kind", "quantum"}}).starts_with("agent.kind: "));
+  BOOST_TEST(refused({{"kind", "quantom"}}).starts_with("agent.kind: "));
+  BOOST_TEST(refused({{"qubits", 4}}).starts_with("agent.qubits: only agents of kind"));
+  BOOST_TEST(refused({{"kind", "quantum"}, {"qubits", 25}}).starts_with("agent.qubits: expected"));
+  const AgentSpec qubits = must(check_agent(none, AgentFactory::create_quantum("qubits", 4)));
+  BOOST_TEST(must(agent_from_json(agent_to_json(qubits))).qubits == 4u);
   BOOST_TEST(refused({{"name", 7}}).starts_with("agent: a member has the wrong type"));
   BOOST_TEST(refused({{"capabilities", {1, 2}}}).starts_with("agent: a member has the wrong type"));
 

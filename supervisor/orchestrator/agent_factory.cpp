@@ -30,13 +30,12 @@ AgentSpec AgentFactory::from_command(std::string name, std::vector<std::string> 
   return spec;
 }
 
-Result<AgentSpec> AgentFactory::create_quantum(std::string name, std::uint32_t qubits,
-                                               std::uint32_t /*count*/) {
-  return Error{ErrorCode::refused,
-               "agent " + name + " of " + std::to_string(qubits) +
-                   " qubits: this version has no quantum agents; use a generic, neural or external "
-                   "one",
-               0};
+AgentSpec AgentFactory::create_quantum(std::string name, std::uint32_t qubits, std::uint32_t count,
+                                       std::vector<std::string> capabilities) {
+  AgentSpec spec = create_generic(std::move(name), count, std::move(capabilities));
+  spec.kind = AgentKind::quantum;
+  spec.qubits = qubits;
+  return spec;
 }
 
 }  // namespace micro_swarm

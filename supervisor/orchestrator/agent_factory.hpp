@@ -28,9 +28,10 @@ struct AgentFactory {
   static AgentSpec from_command(std::string name, std::vector<std::string> command,
                                 std::uint32_t count = 1, std::vector<std::string> capabilities = {},
                                 std::map<std::string, std::string> environment = {});
-  /// Refused (ErrorCode::refused): this version has no quantum agents.
-  static Result<AgentSpec> create_quantum(std::string name, std::uint32_t qubits,
-                                          std::uint32_t count = 1);
+  /// A simulator of circuits of up to `qubits` (1 to 24) qubits (docs/quantum.md).
+  static AgentSpec create_quantum(std::string name, std::uint32_t qubits = qubits_default,
+                                  std::uint32_t count = 1,
+                                  std::vector<std::string> capabilities = {});
 };
 
 }  // namespace micro_swarm

@@ -60,5 +60,6 @@ Group idle_group();
 Group journal_group();
 Group cache_group();
 Group agent_group();
+Group quantum_group();
 
 }  // namespace micro_swarm::bench
