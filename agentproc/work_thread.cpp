@@ -301,8 +301,11 @@ Result<std::span<const std::byte>> WorkThread::payload_of(
     std::copy(inline_payload.begin(), inline_payload.end(), task.inline_payload_.begin());
   }
   if ((dispatch.attempt.flags() & dispatch_payload_compressed) != 0) {
+    const std::uint64_t began_ns = now_ns();
     auto unpacked = task.packed_payload_.unpack(
         payload, load(link_.tables().pool_regions) * load(link_.tables().region_bytes));
+    Word& codec_ns = link_.own().header().codec_ns;
+    store(codec_ns, load(codec_ns) + (now_ns() - began_ns));
     if (!unpacked) return unpacked.error();
     payload = *unpacked;
   }

@@ -63,6 +63,9 @@ struct AgentSpec {
   std::uint32_t batch_max = 1;
   std::uint32_t batch_delay_us = 0;
   std::uint32_t qubits = qubits_default;  ///< quantum: the largest circuit; 16 << qubits bytes
+  /// An agent that has done so many tasks, or is so old, is replaced by a new one; 0 = never.
+  std::uint32_t max_tasks = 0;
+  std::uint32_t max_age_ms = 0;
 };
 
 /// One [[category]] table: tasks may name it; what they share and may use together.

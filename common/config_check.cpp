@@ -59,6 +59,8 @@ nlohmann::json agent_to_json(const AgentSpec& spec) {
     object["interface"] = std::string(name_of(spec.interface));
   if (!spec.environment.empty()) object["environment"] = spec.environment;
   if (spec.memory_quota) object["memory_quota"] = *spec.memory_quota;
+  if (spec.max_tasks != 0) object["max_tasks"] = spec.max_tasks;
+  if (spec.max_age_ms != 0) object["max_age_ms"] = spec.max_age_ms;
   if (spec.batch_max != 1) object["batch_max"] = spec.batch_max;
   if (spec.batch_delay_us != 0) object["batch_delay_us"] = spec.batch_delay_us;
   if (spec.kind == AgentKind::quantum) object["qubits"] = spec.qubits;
@@ -105,11 +107,13 @@ Result<AgentSpec> agent_from_json(const nlohmann::json& object) {
         return usage(".memory_quota: expected a number of bytes, 0 for no limit");
       spec.memory_quota = quota->get<std::uint64_t>();
     }
-    for (const auto& [key, value] : {std::pair{"batch_max", &spec.batch_max},
-                                     std::pair{"batch_delay_us", &spec.batch_delay_us}}) {
+    for (const auto& [key, value] :
+         {std::pair{"batch_max", &spec.batch_max},
+          std::pair{"batch_delay_us", &spec.batch_delay_us},
+          std::pair{"max_tasks", &spec.max_tasks}, std::pair{"max_age_ms", &spec.max_age_ms}}) {
       const auto found = object.find(key);
       if (found == object.end()) continue;
-      if (!found->is_number_unsigned() || found->get<std::uint64_t>() > 1'000'000)
+      if (!found->is_number_unsigned() || found->get<std::uint64_t>() > schema::lifetime_range.max)
         return usage(std::string(".") + key + ": expected a whole number");
       *value = found->get<std::uint32_t>();
     }

@@ -272,6 +272,8 @@ class Reader {
     read_setting(table, "count", spec.count, schema::Range{0, agents_max});
     read_setting(table, "version", spec.version, schema::Range{1, 65'535});
     read_setting(table, "weight", spec.weight, schema::Range{1, 1'000});
+    read_setting(table, "max_tasks", spec.max_tasks, schema::lifetime_range);
+    read_setting(table, "max_age_ms", spec.max_age_ms, schema::lifetime_range);
     if (table.get("memory_quota") != nullptr)
       read_setting(table, "memory_quota", spec.memory_quota.emplace(0), schema::memory_quota_range);
     read_setting(table, "batch_max", spec.batch_max, schema::batch_max_range);

@@ -79,6 +79,8 @@ void append_agent(const AgentSpec& spec, std::string& out) {
   out += "capabilities = " + toml_strings(spec.capabilities) + "\n";
   out += "version = " + std::to_string(spec.version) + "\n";
   out += "weight = " + std::to_string(spec.weight) + "\n";
+  if (spec.max_tasks != 0) out += "max_tasks = " + std::to_string(spec.max_tasks) + "\n";
+  if (spec.max_age_ms != 0) out += "max_age_ms = " + std::to_string(spec.max_age_ms) + "\n";
   if (!spec.model.empty()) out += "model = " + toml_string(spec.model.string()) + "\n";
   if (!spec.command.empty()) out += "command = " + toml_strings(spec.command) + "\n";
   // Of another kind it is a mistake, which the reader of this is to find.
@@ -141,6 +143,8 @@ nlohmann::json to_json(const Config& config) {
                       {"capabilities", spec.capabilities},
                       {"version", spec.version},
                       {"weight", spec.weight},
+                      {"max_tasks", spec.max_tasks},
+                      {"max_age_ms", spec.max_age_ms},
                       {"model", spec.model.string()},
                       {"command", spec.command},
                       {"environment", spec.environment}});

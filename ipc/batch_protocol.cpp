@@ -14,7 +14,9 @@ std::size_t size_of(const BatchEntryData& data) {
 }
 
 bool is_sound(const BatchEntryData& data, std::uint64_t region_bytes) {
-  return data.priority < priorities && (data.flags & ~submit_detached) == 0 &&
+  const bool is_compressed = (data.flags & submit_compressed) != 0;
+  return data.priority < priorities && (data.flags & ~(submit_detached | submit_compressed)) == 0 &&
+         (!is_compressed || data.payload_bytes != 0) &&
          data.on_dependency_failure <= static_cast<std::uint8_t>(OnDependencyFailure::run) &&
          data.dependency_count <= task_dependencies_max &&
          data.category_bytes <= task_category_bytes_max &&

@@ -46,7 +46,7 @@ struct BatchEntryData {
   std::uint32_t entry_bytes = 0;  ///< this and what follows it, padded to 8
   std::uint16_t capability = 0;
   std::uint8_t priority = 0;
-  std::uint8_t flags = 0;            ///< submit_detached
+  std::uint8_t flags = 0;            ///< submit_detached, submit_compressed (not inline)
   std::uint64_t payload_offset = 0;  ///< in the region; a multiple of 16
   std::uint32_t payload_bytes = 0;   ///< 0 = the payload is inline
   std::uint32_t timeout_ms = 0;

@@ -80,11 +80,13 @@ Result<void> ClientCore::check_rings(std::span<const TaskRequest> requests) {
 }
 
 Result<std::vector<std::byte>> ClientCore::batch_entries(std::span<const TaskRequest> requests,
+                                                         std::span<const BatchPayload> payloads,
                                                          std::optional<std::uint64_t> payloads_at) {
   std::vector<std::byte> bytes(sizeof(BatchHeader));
   std::vector<BatchDependency> dependencies;
   std::uint64_t next_payload = payloads_at.value_or(0);
-  for (const TaskRequest& request : requests) {
+  for (std::size_t i = 0; i < requests.size(); ++i) {
+    const TaskRequest& request = requests[i];
     auto capability = check(request);
     if (!capability) return capability.error();
     static const TaskOptions none;
@@ -94,7 +96,8 @@ Result<std::vector<std::byte>> ClientCore::batch_entries(std::span<const TaskReq
     BatchEntryData& data = entry.data;
     data.capability = *capability;
     data.priority = static_cast<std::uint8_t>(request.priority);
-    data.flags = request.is_detached ? submit_detached : std::uint8_t{0};
+    data.flags = payloads[i].flags;
+    if (request.is_detached) data.flags |= submit_detached;
     data.timeout_ms = request.timeout_ms;
     data.deadline_ms = options.deadline_ms;
     data.retry_backoff_ms = options.retry_backoff_ms;
@@ -117,8 +120,7 @@ Result<std::vector<std::byte>> ClientCore::batch_entries(std::span<const TaskReq
     if (is_inline(request)) {
       entry.inline_payload = request.payload;
     } else {
-      const std::size_t size =
-          request.region ? request.region.bytes_.size() : request.payload.size();
+      const std::size_t size = payloads[i].bytes.size();
       data.payload_offset = next_payload;
       data.payload_bytes = static_cast<std::uint32_t>(size);
       next_payload = aligned(next_payload + size);
@@ -148,7 +150,7 @@ Result<BatchSubmitted> ClientCore::submit_batch(std::span<TaskRequest> requests,
   // where its memory has room for both.
   if (requests.size() == 1 && requests.front().region) {
     TaskRequest& request = requests.front();
-    auto entries = batch_entries(requests, std::nullopt);
+    auto entries = batch_entries(requests, batch_payloads(requests), std::nullopt);
     if (!entries) return entries.error();
     const std::uint64_t at = aligned(request.region.bytes_.size());
     const auto memory = link_->banks().whole_region(request.region.hold_);
@@ -165,15 +167,14 @@ Result<BatchSubmitted> ClientCore::submit_batch(std::span<TaskRequest> requests,
   }
 
   // Sizes do not depend on where the payloads begin: entries first, then payloads.
-  auto sized = batch_entries(requests, 0);
+  const auto payloads = batch_payloads(requests);
+  auto sized = batch_entries(requests, payloads, 0);
   if (!sized) return sized.error();
   if (auto ok = check_rings(requests); !ok) return ok.error();
   const std::uint64_t payloads_at = aligned(sized->size());
   std::uint64_t total = payloads_at;
-  for (const TaskRequest& request : requests)
-    if (!is_inline(request))
-      total =
-          aligned(total + (request.region ? request.region.bytes_.size() : request.payload.size()));
+  for (std::size_t i = 0; i < requests.size(); ++i)
+    if (!is_inline(requests[i])) total = aligned(total + payloads[i].bytes.size());
   if (total > 0xffffffffu)
     return Error{ErrorCode::too_large, "a batch has at most 4 GiB of payloads", 0};
   const auto left_ms = [&] {
@@ -184,15 +185,14 @@ Result<BatchSubmitted> ClientCore::submit_batch(std::span<TaskRequest> requests,
   auto region = allocate(total, left_ms());
   if (!region) return region.error();
   if (auto room = wait_for_room(deadline_ns); !room) return room.error();
-  auto entries = batch_entries(requests, payloads_at);
+  auto entries = batch_entries(requests, payloads, payloads_at);
   if (!entries) return entries.error();
   std::byte* memory = region->bytes_.data();
   std::memcpy(memory, entries->data(), entries->size());
   std::uint64_t at = payloads_at;
-  for (const TaskRequest& request : requests) {
-    if (is_inline(request)) continue;
-    const std::span<const std::byte> payload =
-        request.region ? std::span<const std::byte>(request.region.bytes_) : request.payload;
+  for (std::size_t i = 0; i < requests.size(); ++i) {
+    if (is_inline(requests[i])) continue;
+    const std::span<const std::byte> payload = payloads[i].bytes;
     if (!payload.empty()) std::memcpy(memory + at, payload.data(), payload.size());
     at = aligned(at + payload.size());
   }

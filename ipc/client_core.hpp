@@ -72,9 +72,17 @@ class ClientCore final : public RegionKeeper, public std::enable_shared_from_thi
   Result<std::uint16_t> check(const TaskRequest& request);
   Result<void> check_rings(std::span<const TaskRequest> requests);
   Result<void> check_options(const TaskOptions& options, std::size_t batch_size);
+  /// What is to lie in a batch's region for one of its requests.
+  struct BatchPayload {
+    std::span<const std::byte> bytes;
+    std::vector<std::byte> packed;  ///< what `bytes` shows, where they were compressed
+    std::uint8_t flags = 0;         ///< submit_compressed or 0
+  };
+  std::vector<BatchPayload> batch_payloads(std::span<const TaskRequest> requests);
   /// The entries of `requests` as they lie in the region; `payloads_at` is where the payloads
   /// begin, or nullopt: the one request's payload lies at the region's start already.
   Result<std::vector<std::byte>> batch_entries(std::span<const TaskRequest> requests,
+                                               std::span<const BatchPayload> payloads,
                                                std::optional<std::uint64_t> payloads_at);
   /// With room in the ring for it. The header lies at `header_at` of the region.
   void send_batch(Region& region, std::uint64_t header_at, std::uint64_t region_bytes,

@@ -46,7 +46,8 @@ struct SegmentHeader {
   Word task_in_hand;          ///< TaskId the work thread runs, 0 = none
   Word tasks_completed;
   Word tasks_failed;
-  Word messages_malformed;   ///< input that failed its checks and was dropped
+  Word messages_malformed;  ///< input that failed its checks and was dropped
+  Word codec_ns;            ///< spent on payloads: an agent's bringing back, a client's compressing
   alignas(64) Word in_hand;  ///< InHand of the work thread
 };
 static_assert(std::is_standard_layout_v<SegmentHeader>);

@@ -20,6 +20,14 @@ enum class PartyPhase : std::uint32_t {
   gave_up,     ///< dead and not restarted: the supervisor is its heir
 };
 constexpr std::uint32_t stored(PartyPhase phase) { return static_cast<std::uint32_t>(phase); }
+/// What somebody wants of an agent; a new supervisor goes on with it.
+enum class AgentIntent : std::uint32_t {
+  stay = 0,
+  renew_due,  ///< to be replaced when it is its turn
+  renewing,   ///< told to finish what it has; a successor follows
+  stopping,   ///< told to finish, nobody follows; with PartyPhase::gave_up: it has stopped
+};
+constexpr std::uint32_t stored(AgentIntent intent) { return static_cast<std::uint32_t>(intent); }
 struct PartyRow {
   Word roster;  ///< RosterWord
   std::uint32_t phase;
@@ -31,8 +39,8 @@ struct PartyRow {
   std::uint64_t live_ns;
   std::uint64_t not_before_ns;  ///< phase succeeding: end of the backoff
   std::uint64_t deaths;
-  std::uint32_t drained_incarnation;  ///< highest incarnation whose outbound rings are drained
-  std::uint32_t stop_requested;
+  std::uint32_t intent;  ///< AgentIntent
+  std::uint32_t reserved;
 };
 static_assert(sizeof(PartyRow) == 64);
 
@@ -105,6 +113,8 @@ enum class Counter : std::uint32_t {
   results_expired,  ///< nobody fetched them in tasks.result_ttl_ms
   agents_died,
   agents_restarted,
+  agents_renewed,  ///< ended because they were to be replaced: worn out, or somebody asked
+  agents_stopped,  ///< ended as asked, with no successor
   agents_killed_hung,
   agents_killed_late,  ///< cancelled or timed out, and did not stop in its grace
   agents_evicted,      ///< lied: malformed words or messages
@@ -125,6 +135,8 @@ enum class Counter : std::uint32_t {
   payloads_compressed,
   payload_bytes_before,  ///< of those, as their clients say
   payload_bytes_after,   ///< of those, as they lie in the pool
+  payload_compress_ns,   ///< of parties that are gone; the others have it in their segments
+  payload_unpack_ns,     ///< likewise
 };
 inline constexpr std::uint32_t counters_max = 64;
 
@@ -156,6 +168,21 @@ struct DeliveryRow {
 };
 inline constexpr std::uint32_t delivery_rows = 256;
 
+/// How many rows of agents belong to a kind, and how many kinds have theirs: one store, so that no
+/// death leaves a kind with some of its first rows.
+struct AgentRowsWord {
+  Word word;
+  static constexpr std::uint64_t make(std::uint32_t rows, std::uint32_t kinds) {
+    return (std::uint64_t{kinds} << 32) | rows;
+  }
+  static constexpr std::uint32_t rows(std::uint64_t word) {
+    return static_cast<std::uint32_t>(word);
+  }
+  static constexpr std::uint32_t kinds(std::uint64_t word) {
+    return static_cast<std::uint32_t>(word >> 32);
+  }
+};
+
 struct SupervisorTables {
   Word epoch;         ///< how many supervisors this swarm has had
   Word spin_ns;       ///< how long a waiter may spin right now; 0 when the cores are oversubscribed
@@ -178,6 +205,7 @@ struct SupervisorTables {
   Word heir_regions[regions_max];
   HeirArea heirs[parties_max];
   DeliveryRow deliveries[delivery_rows];
+  AgentRowsWord agent_rows;
   // TaskRecord[task_capacity], TaskOptionsRow[task_capacity] and TaskDependencies[task_capacity]
   // follow, then CacheSettingsRow and CacheRow[cache_entries], each at the start of a page
   // (SupervisorExtension)

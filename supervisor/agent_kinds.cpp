@@ -49,21 +49,45 @@ Result<void> Agents::check_room_for(const AgentSpec& spec) const {
     return refused("agent " + spec.name + ": there would be more than " +
                    std::to_string(capabilities_max) + " capabilities");
 
+  if (rows_ + spec.count > agents_max)
+    return refused(
+        "agent " + spec.name + ": " + std::to_string(agents_max) +
+        " agents is the most a swarm has, and " + std::to_string(rows_) +
+        " ids have been used: `microswarm agent scale` uses those of stopped ones again");
   Config larger = c_.config;
   larger.agents.push_back(spec);
+  return check_room(c_.config, larger, "agent " + spec.name);
+}
+
+Result<void> Agents::check_room(const Config& present, const Config& larger,
+                                const std::string& who) const {
   const SwarmNeeds needs = needs_of(larger);
   rlimit limit{};
   if (::getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < needs.descriptors_min)
-    return refused("agent " + spec.name + ": this swarm would need " +
-                   std::to_string(needs.descriptors_min) + " open files, and its limit is " +
-                   std::to_string(limit.rlim_cur));
-  const std::uint64_t more = needs.memory_bytes - needs_of(c_.config).memory_bytes;
+    return refused(who + ": this swarm would need " + std::to_string(needs.descriptors_min) +
+                   " open files, and its limit is " + std::to_string(limit.rlim_cur));
+  const std::uint64_t more = needs.memory_bytes - needs_of(present).memory_bytes;
   const AvailableMemory memory = available_memory();
   if (memory.bytes < more)
-    return refused("agent " + spec.name + ": its agents need " + std::to_string(more) +
-                   " bytes of memory, and " + memory.limited_by + " leaves " +
-                   std::to_string(memory.bytes));
+    return refused(who + ": its agents need " + std::to_string(more) + " bytes of memory, and " +
+                   memory.limited_by + " leaves " + std::to_string(memory.bytes));
   return {};
+}
+
+void Agents::set_rows(PartyId rows) {
+  rows_ = rows;
+  Word& word = c_.tables().agent_rows.word;
+  store(word, AgentRowsWord::make(rows_, AgentRowsWord::kinds(load(word))));
+}
+
+/// A kind's first rows. Their number and the kind's are one store, so they are given out once.
+void Agents::assign_rows(std::uint32_t kind) {
+  const auto count = static_cast<std::uint32_t>(
+      std::min<std::size_t>(kinds_[kind].count, std::size_t{agents_max} - rows_));
+  for (std::uint32_t i = 0; i < count; ++i)
+    c_.row(static_cast<PartyId>(rows_ + i)).kind = static_cast<std::uint16_t>(kind);
+  rows_ = static_cast<PartyId>(rows_ + count);
+  store(c_.tables().agent_rows.word, AgentRowsWord::make(rows_, kind + 1));
 }
 
 Result<std::uint32_t> Agents::add_kind(AgentSpec spec) {
@@ -91,17 +115,16 @@ Result<std::uint32_t> Agents::add_kind(AgentSpec spec) {
   c_.events.add("kind_added", {{"kind", checked->name}, {"agents", checked->count}});
   kinds_.push_back(std::move(*checked));
   name_capabilities(kind);
-  const PartyId first = configured_;
-  for (std::uint32_t i = 0; i < kinds_[kind].count; ++i)
-    c_.row(configured_++).kind = static_cast<std::uint16_t>(kind);
+  const PartyId first = rows_;
+  assign_rows(kind);
   start_template(kind);
-  for (PartyId p = first; p < configured_; ++p) spawn(c_.peers[p]);
+  for (PartyId p = first; p < rows_; ++p) spawn(c_.peers[p]);
   return kind;
 }
 
 std::vector<PartyId> Agents::agents_of(std::uint32_t kind) const {
   std::vector<PartyId> ids;
-  for (PartyId p = 0; p < configured_; ++p)
+  for (PartyId p = 0; p < rows_; ++p)
     if (c_.row(p).kind == kind) ids.push_back(p);
   return ids;
 }

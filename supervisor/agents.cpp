@@ -26,6 +26,8 @@ constexpr std::uint64_t closed_socket_grace_ns = 500 * ns_per_ms;
 constexpr std::size_t unclaimed_max = 2 * agents_max;
 constexpr std::size_t uncertified_max = 2 * agents_max;
 constexpr std::size_t certificates_kept_max = 8;
+
+bool is_stopping(const PartyRow& row) { return row.intent == stored(AgentIntent::stopping); }
 }  // namespace
 
 Agents::Agents(SupervisorContext& context, std::vector<AgentSpec>& kinds,
@@ -38,16 +40,15 @@ Agents::Agents(SupervisorContext& context, std::vector<AgentSpec>& kinds,
       succession_(succession),
       strays_(context.root_pid) {
   for (std::uint32_t kind = 0; kind < kinds_.size(); ++kind) name_capabilities(kind);
-  PartyId next = 0;
-  for (std::uint32_t kind = 0; kind < kinds_.size(); ++kind)
-    for (std::uint32_t i = 0; i < kinds_[kind].count && next < agents_max; ++i)
-      c_.row(next++).kind = static_cast<std::uint16_t>(kind);
-  configured_ = next;
+  const std::uint64_t word = load(c_.tables().agent_rows.word);
+  rows_ = static_cast<PartyId>(AgentRowsWord::rows(word));
+  for (std::uint32_t kind = AgentRowsWord::kinds(word); kind < kinds_.size(); ++kind)
+    assign_rows(kind);
 }
 
 void Agents::start() {
   for (std::uint32_t kind = 0; kind < c_.config.agents.size(); ++kind) start_template(kind);
-  for (PartyId p = 0; p < configured_; ++p) spawn(c_.peers[p]);
+  for (PartyId p = 0; p < rows_; ++p) spawn(c_.peers[p]);
 }
 
 double Agents::random_between_0_and_1() {
@@ -74,6 +75,8 @@ void Agents::spawn(Peer& agent, RootBatch& batch) {
   if (row.incarnation == 0) row.incarnation = 1;
   row.pid = 0;
   row.spawned_ns = now_ns();
+  // Before the phase: a life that begins has nothing to finish.
+  row.intent = stored(AgentIntent::stay);
   row.phase = stored(PartyPhase::starting);
   agent.dead = false;
   agent.exit_status.reset();
@@ -115,11 +118,13 @@ void Agents::request_spawn(Peer& agent, UniqueFd socket, UniqueFd log_pipe) {
 }
 
 void Agents::published(Peer& agent) {
+  if (is_leaving(agent.id)) return leave(agent, AgentIntent::stopping);
   if (c_.row(agent.id).restarts != 0 || c_.epoch > 1)
     c_.events.add("agent_live", {{"agent", agent.id},
                                  {"incarnation", c_.row(agent.id).incarnation},
                                  {"pid", c_.row(agent.id).pid}});
   tasks_.agent_up(agent, capabilities_[c_.row(agent.id).kind]);
+  turn_over(now_ns());  // it may have been what others waited for
 }
 
 // ---- deaths ----
@@ -205,7 +210,6 @@ void Agents::born(Peer& agent, UniqueFd pidfd) {
 void Agents::died(Peer& agent) {
   if (agent.dead) return;
   agent.dead = true;
-  if (!stopping_) c_.count(Counter::agents_died);  // else it was asked to
   tasks_.agent_resting(agent);
   std::erase(templates_[c_.row(agent.id).kind].waiting, agent.id);
   pending_spawns_[agent.id] = {};
@@ -215,6 +219,7 @@ void Agents::died(Peer& agent) {
 void Agents::settle(Peer& agent) {
   const RosterWord roster = c_.roster(agent.id);
   const bool was_live = roster == RosterWord::make(RosterState::live, c_.row(agent.id).incarnation);
+  TaskId in_hand = 0;
   if (was_live && agent.linked) {
     // All it has said counts before it is decided what it had not finished.
     bool blocked = false;
@@ -227,19 +232,28 @@ void Agents::settle(Peer& agent) {
     }
     agent.linked = false;
     agent.hot = false;
-    tasks_.agent_died(agent, roster.incarnation(),
-                      load(agent.segment.view().header().task_in_hand));
+    const SegmentHeader& header = agent.segment.view().header();
+    c_.count(Counter::payload_unpack_ns, load(header.codec_ns));
+    in_hand = load(header.task_in_hand);
+    tasks_.agent_died(agent, roster.incarnation(), in_hand);
   }
   std::erase(unsettled_, agent.id);
   PartyRow& row = c_.row(agent.id);
-  row.deaths += 1;
+  const bool was_asked =
+      stopping_ || (is_leaving(agent.id) && in_hand == 0 && agent.exit_status.value_or(0) == 0);
+  ended_as_asked_.set(agent.id, was_asked);
+  if (!was_asked) {
+    row.deaths += 1;
+    c_.count(Counter::agents_died);
+  }
   row.phase = stored(PartyPhase::succeeding);
   row.not_before_ns = std::numeric_limits<std::uint64_t>::max();  // until it is decided
   RootBatch batch;
   parties_.close_sockets(agent, batch);
   // How it ended decides whether there is another life only where some ends are final. Where none
   // is, the successor does not wait for root to tell.
-  const bool status_decides = c_.config.supervision.restart != RestartPolicy::permanent;
+  const bool status_decides =
+      c_.config.supervision.restart != RestartPolicy::permanent && !is_leaving(agent.id);
   if (agent.exit_status || row.pid == 0 || !status_decides) return after_death(agent, batch);
   c_.root.send(batch);
 }
@@ -257,13 +271,25 @@ void Agents::after_death(Peer& agent, RootBatch& batch) {
                        elapsed_ns(now, born),
                        agent.exit_status,
                        std::move(kill_reasons_[agent.id]),
-                       parties_.take_last_words(agent)};
+                       parties_.take_last_words(agent),
+                       ended_as_asked_.test(agent.id)};
   kill_reasons_[agent.id].clear();
   row.not_before_ns = now;
   if (stopping_) {
     c_.root.send(batch);
     certify(agent, life);
     row.phase = stored(PartyPhase::gave_up);
+    return;
+  }
+  if (static_cast<AgentIntent>(row.intent) == AgentIntent::stopping) {
+    c_.root.send(batch);
+    certify(agent, life);
+    return retire(agent);
+  }
+  if (static_cast<AgentIntent>(row.intent) == AgentIntent::renewing) {
+    c_.count(Counter::agents_renewed);
+    spawn(agent, batch);
+    certify(agent, life);
     return;
   }
   const RestartDecision decision = restarts_[agent.id].died(
@@ -294,18 +320,23 @@ ExitKind Agents::exit_kind(const Peer& agent) const {
 }
 
 void Agents::give_up(Peer& agent, std::string reason) {
-  PartyRow& row = c_.row(agent.id);
-  parties_.close_sockets(agent);
-  std::erase(templates_[row.kind].waiting, agent.id);
-  pending_spawns_[agent.id] = {};
-  agent.dead = true;
   give_up_reasons_[agent.id] = std::move(reason);
   c_.events.add("agent_gave_up", {{"agent", agent.id}, {"reason", give_up_reasons_[agent.id]}});
+  leave_to_heir(agent);
+  turn_over(now_ns());  // it may have been what others waited for
+}
+
+void Agents::leave_to_heir(Peer& agent) {
+  parties_.close_sockets(agent);
+  std::erase(templates_[c_.row(agent.id).kind].waiting, agent.id);
+  pending_spawns_[agent.id] = {};
+  agent.dead = true;
   succession_.become_heir(agent);
 }
 
 /// Precondition: no successor has published, so what the dead had in memory can still be read.
 void Agents::certify(Peer& agent, const EndedLife& life) {
+  if (life.was_asked) return;
   Uncertified one{agent.id, life.pid,
                   death_certificate({.agent = agent.id,
                                      .kind = c_.config.agents[c_.row(agent.id).kind].name,
@@ -345,7 +376,10 @@ void Agents::tick(std::uint64_t now) {
   for (PartyId p = 0; p < agents_max; ++p) {
     const PartyRow& row = c_.row(p);
     Peer& agent = c_.peers[p];
-    if (row.phase == stored(PartyPhase::succeeding) && row.not_before_ns <= now && !stopping_)
+    if (row.phase == stored(PartyPhase::succeeding) && is_stopping(row) && agent.dead &&
+        !stopping_ && row.not_before_ns != std::numeric_limits<std::uint64_t>::max())
+      retire(agent);
+    else if (row.phase == stored(PartyPhase::succeeding) && row.not_before_ns <= now && !stopping_)
       spawn(agent);
     else if (row.phase == stored(PartyPhase::starting) && row.pid != 0 && !agent.dead &&
              elapsed_ns(now, row.spawned_ns) >
@@ -353,10 +387,11 @@ void Agents::tick(std::uint64_t now) {
       kill(agent, "did not register in " +
                       std::to_string(c_.config.supervision.register_timeout_ms) + " ms");
     else if (row.phase == stored(PartyPhase::live) && !agent.in_scheduler && !agent.dead &&
-             agent.linked && !stopping_ &&
+             agent.linked && !stopping_ && !is_leaving(p) &&
              agent.data_out.has_space(c_.config.tasks.in_flight_per_agent))
       tasks_.agent_up(agent, capabilities_[row.kind]);
   }
+  turn_over(now);
   if (sweep_due_) sweep_strays();
 }
 
@@ -366,7 +401,7 @@ void Agents::sweep_strays() {
                                          c_.tables().templates[k].pid == 0))
       return;  // somebody is being born whose pid is not known yet: later
   // A life that a dead supervisor had asked for: its pid comes with its registration.
-  for (PartyId p = 0; p < configured_; ++p)
+  for (PartyId p = 0; p < rows_; ++p)
     if (c_.row(p).phase == stored(PartyPhase::starting) && c_.row(p).pid == 0 && !c_.peers[p].dead)
       return;
   sweep_due_ = false;
@@ -435,7 +470,7 @@ void Agents::adopt(const FdStore& fds) {
     PartyRow& row = c_.row(p);
     Peer& agent = c_.peers[p];
     agent.dead = true;  // until its life is found below
-    if (row.phase == stored(PartyPhase::none) && p < configured_) {
+    if (row.phase == stored(PartyPhase::none) && p < rows_) {
       row.phase = stored(PartyPhase::succeeding);  // the first supervisor died in its start
       row.not_before_ns = 0;
       continue;
@@ -463,6 +498,8 @@ void Agents::adopt(const FdStore& fds) {
     if (live) {
       row.phase = stored(PartyPhase::live);
       tasks_.agent_up(agent, capabilities_[row.kind]);
+      // Again, because the old supervisor may have died before it told it.
+      if (is_leaving(p)) leave(agent, static_cast<AgentIntent>(row.intent));
     }
   }
 }

@@ -3,17 +3,20 @@
 // Agents from birth to death certificate: templates, spawning, restarts, give-up.
 //
 //   none -> starting -> live -> (dead) -> succeeding -> starting ...      restart
-//                                     \-> gave_up: the supervisor is heir
+//                                     \-> gave_up: the supervisor is heir, until the row is used
+//                                                  again (scale, renew)
 //
-// When to restart is restart_policy.hpp's decision; what a death leaves in memory is
-// succession.hpp's.
+// When to restart is restart_policy.hpp's decision, whom to replace on purpose
+// agent_turnover.hpp's; what a death leaves in memory is succession.hpp's.
 
 #include <array>
+#include <bitset>
 #include <deque>
 #include <list>
 #include <optional>
 
 #include "ipc/template_protocol.hpp"
+#include "supervisor/agent_turnover.hpp"
 #include "supervisor/fd_store.hpp"
 #include "supervisor/parties.hpp"
 #include "supervisor/restart_policy.hpp"
@@ -40,6 +43,15 @@ class Agents {
   /// that is not absolute), config (as check_agent()), refused (another kind of that name;
   /// stopping; what the swarm or the machine has no room for), system.
   Result<std::uint32_t> add_kind(AgentSpec spec);
+  /// Brings a kind to so many agents: the surplus finishes what it has and stops, what is missing
+  /// starts. Tasks in hand are not lost either way. Errors: refused (stopping; no room; a template
+  /// that failed): then none has been added.
+  Result<void> scale(std::uint32_t kind, std::uint32_t count);
+  /// The agent is replaced when it is its turn: it finishes what it has, ends, and a successor
+  /// starts. One that has stopped or was given up starts anew. Error: refused.
+  Result<void> renew(PartyId p);
+  /// The agent finishes what it has and ends, and nobody follows. Error: refused (stopping).
+  Result<void> stop(PartyId p);
   /// The agents of a kind.
   std::vector<PartyId> agents_of(std::uint32_t kind) const;
   /// Calls back, from the loop, once the kind's template is there or has failed for good.
@@ -83,6 +95,20 @@ class Agents {
 
   void name_capabilities(std::uint32_t kind);
   Result<void> check_room_for(const AgentSpec& spec) const;
+  /// Whether the machine has room for `larger` beside what `present` takes already.
+  Result<void> check_room(const Config& present, const Config& larger,
+                          const std::string& who) const;
+  void assign_rows(std::uint32_t kind);
+  void set_rows(PartyId rows);
+
+  // agents_on_request.cpp
+  bool is_leaving(PartyId p) const;
+  std::vector<LifeView> lives(std::uint64_t now) const;
+  void turn_over(std::uint64_t now);
+  void leave(Peer& agent, AgentIntent intent);
+  void retire(Peer& agent);
+  void stop_one(Peer& agent);
+  void begin_anew(PartyId p, std::uint32_t kind);
   void template_settled(std::uint32_t number, const Result<void>& how);
   void template_failed(std::uint32_t number, const Error& error);
   void start_template(std::uint32_t number);
@@ -99,6 +125,7 @@ class Agents {
   void settle(Peer& agent);
   void after_death(Peer& agent, RootBatch& batch);
   void give_up(Peer& agent, std::string reason);
+  void leave_to_heir(Peer& agent);
   static double random_between_0_and_1();
   /// What a certificate needs to know of a life once the next one has begun.
   struct EndedLife {
@@ -108,6 +135,7 @@ class Agents {
     std::optional<int> status;
     std::string killed_because;
     std::string last_line;
+    bool was_asked = false;  ///< it ended because it was to, with nothing in hand
   };
   /// A certificate that lacks its cause.
   struct Uncertified {
@@ -145,7 +173,9 @@ class Agents {
   std::vector<PartyId> unsettled_;       ///< dead, their rings not drained to the end yet
   std::function<void(const Error&)> fatal_;
   StraySweeper strays_;
-  PartyId configured_ = 0;  ///< agents are 0..configured_-1
+  PartyId rows_ = 0;  ///< 0..rows_-1 belong to kinds
+  std::array<std::uint64_t, agents_max> asked_to_leave_ns_{};
+  std::bitset<agents_max> ended_as_asked_;
   bool sweep_due_ = false;
   bool stopping_ = false;
 };

@@ -80,6 +80,7 @@ void Clients::settle(Peer& client) {
     }
     client.linked = false;
     client.hot = false;
+    c_.count(Counter::payload_compress_ns, load(client.segment.view().header().codec_ns));
   }
   std::erase(unsettled_, client.id);
   parties_.close_sockets(client);

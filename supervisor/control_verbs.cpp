@@ -6,8 +6,6 @@
 #include <thread>
 
 #include "common/base64.hpp"
-#include "common/config_check.hpp"
-#include "supervisor/death_certificate.hpp"
 #include "supervisor/task_explain.hpp"
 
 namespace micro_swarm {
@@ -15,17 +13,6 @@ namespace micro_swarm {
 using nlohmann::json;
 
 namespace {
-
-std::string_view name_of(PartyPhase phase) {
-  switch (phase) {
-    case PartyPhase::none: return "none";
-    case PartyPhase::starting: return "starting";
-    case PartyPhase::live: return "live";
-    case PartyPhase::succeeding: return "restarting";
-    case PartyPhase::gave_up: return "gave_up";
-  }
-  return "unknown";
-}
 
 std::string_view name_of(Counter counter) {
   switch (counter) {
@@ -50,6 +37,8 @@ std::string_view name_of(Counter counter) {
     case Counter::results_expired: return "results_expired";
     case Counter::agents_died: return "agents_died";
     case Counter::agents_restarted: return "agents_restarted";
+    case Counter::agents_renewed: return "agents_renewed";
+    case Counter::agents_stopped: return "agents_stopped";
     case Counter::agents_killed_hung: return "agents_killed_hung";
     case Counter::agents_killed_late: return "agents_killed_late";
     case Counter::agents_evicted: return "agents_evicted";
@@ -70,10 +59,12 @@ std::string_view name_of(Counter counter) {
     case Counter::payloads_compressed: return "payloads_compressed";
     case Counter::payload_bytes_before: return "payload_bytes_before";
     case Counter::payload_bytes_after: return "payload_bytes_after";
+    case Counter::payload_compress_ns: return "payload_compress_ns";
+    case Counter::payload_unpack_ns: return "payload_unpack_ns";
   }
   return "unknown";
 }
-constexpr Counter last_counter = Counter::payload_bytes_after;
+constexpr Counter last_counter = Counter::payload_unpack_ns;
 constexpr std::chrono::seconds result_read_time{10};
 
 Error usage(std::string text) { return Error{ErrorCode::usage, std::move(text), 0}; }
@@ -90,6 +81,10 @@ void ControlVerbs::handle(const json& request, const Reply& reply) {
     agent_show(request, reply);
   } else if (verb == "agent.register") {
     agent_register(request, reply);
+  } else if (verb == "agent.scale") {
+    agent_scale(request, reply);
+  } else if (verb == "agent.restart" || verb == "agent.stop") {
+    agent_end(verb == "agent.restart", request, reply);
   } else if (verb == "task.list") {
     task_list(request, reply);
   } else if (verb == "task.show") {
@@ -133,7 +128,8 @@ void ControlVerbs::handle(const json& request, const Reply& reply) {
   } else {
     reply->fail(usage("unknown verb \"" + verb +
                       "\"; known are status, agent.list, agent.show, "
-                      "agent.register, task.list, task.show, task.find, task.wait, task.result, "
+                      "agent.register, agent.scale, agent.restart, agent.stop, task.list, "
+                      "task.show, task.find, task.wait, task.result, "
                       "task.cancel, task.explain, task.requeue, scheduler.set, region.list, "
                       "memory.show, memory.set, memory.gc, cache.list, cache.show, cache.set, "
                       "events, stop, attach"));
@@ -142,23 +138,10 @@ void ControlVerbs::handle(const json& request, const Reply& reply) {
 
 // ---- status ----
 
-namespace {
-/// Where fragmentation shows: what is leased, and what of it is out, by size of region.
-
-}  // namespace
-
 json ControlVerbs::status() const {
   const SupervisorContext& c = parts_.c;
   const SupervisorTables& tables = c.tables();
-  json agents = {
-      {"configured", 0}, {"live", 0}, {"starting", 0}, {"restarting", 0}, {"gave_up", 0}};
-  for (PartyId p = 0; p < agents_max; ++p) {
-    const auto phase = static_cast<PartyPhase>(c.row(p).phase);
-    if (phase == PartyPhase::none) continue;
-    agents["configured"] = agents["configured"].get<int>() + 1;
-    json& entry = agents[std::string(name_of(phase))];
-    entry = entry.get<int>() + 1;
-  }
+  const json agents = agent_counts();
   json tasks = {{"records", parts_.tasks.capacity()}};
   for (unsigned s = 1; s < task_states; ++s)
     tasks[std::string(micro_swarm::name_of(static_cast<TaskState>(s)))] =
@@ -166,6 +149,12 @@ json ControlVerbs::status() const {
   json counters;
   for (unsigned i = 0; i <= static_cast<unsigned>(last_counter); ++i)
     counters[std::string(name_of(static_cast<Counter>(i)))] = c.counter(static_cast<Counter>(i));
+  for (const Peer& peer : c.peers) {
+    if (!peer.linked || peer.dead) continue;
+    json& spent = counters[std::string(
+        name_of(is_client(peer.id) ? Counter::payload_compress_ns : Counter::payload_unpack_ns))];
+    spent = spent.get<std::uint64_t>() + load(peer.segment.view().header().codec_ns);
+  }
   const std::uint64_t region = c.config.memory.region_size;
   json answer = {
       {"name", c.config.swarm.name},
@@ -217,91 +206,6 @@ json ControlVerbs::status() const {
                          {"refused_peer", s.refused_peer}};
   }
   return answer;
-}
-
-// ---- agents ----
-
-json ControlVerbs::agent(PartyId p, bool whole) const {
-  const SupervisorContext& c = parts_.c;
-  const PartyRow& row = c.row(p);
-  const Peer& peer = c.peers[p];
-  const auto phase = static_cast<PartyPhase>(row.phase);
-  const AgentSpec& spec = c.config.agents[row.kind];
-  json answer = {{"id", p},
-                 {"name", spec.name},
-                 {"kind", micro_swarm::name_of(spec.kind)},
-                 {"state", name_of(phase)},
-                 {"pid", peer.dead ? 0 : row.pid},
-                 {"incarnation", row.incarnation},
-                 {"restarts", row.restarts},
-                 {"deaths", row.deaths},
-                 {"in_flight", parts_.tasks.running_on(p).size()},
-                 {"leased_bytes", parts_.banks.leased_bytes(p)},
-                 {"memory_quota", parts_.banks.quota_bytes(p)}};
-  const bool live = phase == PartyPhase::live && peer.linked && !peer.dead;
-  if (live) {
-    const SegmentHeader& header = peer.segment.view().header();
-    answer["uptime_ms"] = (now_ns() - row.live_ns) / ns_per_ms;
-    answer["activity"] =
-        load(header.state) == static_cast<std::uint64_t>(PartyState::busy) ? "busy" : "idle";
-    answer["tasks"] = load(header.tasks_completed);
-    answer["failed"] = load(header.tasks_failed);
-    answer["malformed"] = load(header.messages_malformed);
-  }
-  if (!whole) return answer;
-  answer["capabilities"] = spec.capabilities;
-  if (!spec.model.empty()) answer["model"] = spec.model.string();
-  if (!spec.command.empty()) {
-    answer["command"] = spec.command;
-    answer["interface"] = micro_swarm::name_of(spec.interface);
-  }
-  if (const auto& certificates = parts_.agents.certificates(p); !certificates.empty())
-    answer["last_death"] = death_text(certificates.back());
-  if (phase == PartyPhase::gave_up) answer["give_up_reason"] = parts_.agents.give_up_reason(p);
-  if (live && load(peer.segment.view().header().task_in_hand) != 0)
-    answer["task_in_hand"] = load(peer.segment.view().header().task_in_hand);
-  answer["death_certificates"] = json(parts_.agents.certificates(p));
-  return answer;
-}
-
-void ControlVerbs::agent_list(const Reply& reply) const {
-  json list = json::array();
-  for (PartyId p = 0; p < agents_max; ++p)
-    if (parts_.c.row(p).phase != static_cast<std::uint32_t>(PartyPhase::none))
-      list.push_back(agent(p, false));
-  reply->finish({{"agents", std::move(list)}});
-}
-
-void ControlVerbs::agent_show(const json& request, const Reply& reply) const {
-  const auto id = request.at("id").get<std::uint64_t>();
-  if (id >= agents_max || parts_.c.row(static_cast<PartyId>(id)).phase ==
-                              static_cast<std::uint32_t>(PartyPhase::none)) {
-    reply->fail(Error{ErrorCode::not_found,
-                      "no agent " + std::to_string(id) + "; `microswarm agent list` shows them",
-                      0});
-    return;
-  }
-  reply->finish({{"agent", agent(static_cast<PartyId>(id), true)}});
-}
-
-/// Answered once the kind's template has loaded: its model is then known to be good.
-void ControlVerbs::agent_register(const json& request, const Reply& reply) {
-  auto spec = agent_from_json(request.at("agent"));
-  if (!spec) {
-    reply->fail(spec.error());
-    return;
-  }
-  const auto kind = parts_.agents.add_kind(std::move(*spec));
-  if (!kind) {
-    reply->fail(kind.error());
-    return;
-  }
-  parts_.agents.when_template_is_settled(*kind, [this, reply, k = *kind](const Result<void>& how) {
-    if (how)
-      reply->finish({{"agents", parts_.agents.agents_of(k)}});
-    else
-      reply->fail(how.error());
-  });
 }
 
 // ---- tasks ----

@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "supervisor/agents.hpp"
 #include "supervisor/cache_store.hpp"
@@ -41,6 +42,10 @@ class ControlVerbs {
   void agent_list(const Reply& reply) const;
   void agent_show(const nlohmann::json& request, const Reply& reply) const;
   void agent_register(const nlohmann::json& request, const Reply& reply);
+  void agent_scale(const nlohmann::json& request, const Reply& reply);
+  void agent_end(bool restart, const nlohmann::json& request, const Reply& reply);
+  /// By state.
+  nlohmann::json agent_counts() const;
   void task_find(const nlohmann::json& request, const Reply& reply) const;
   void task_list(const nlohmann::json& request, const Reply& reply) const;
   void task_wait(const nlohmann::json& request, const Reply& reply);
@@ -62,6 +67,8 @@ class ControlVerbs {
   nlohmann::json memory_categories() const;
   void events(const nlohmann::json& request, const Reply& reply);
   void attach(const Reply& reply);
+  /// The agent a request names; nullopt: an error has been sent.
+  std::optional<PartyId> find_agent(const nlohmann::json& request, const Reply& reply) const;
   /// The task a request names, or an error has been sent.
   TaskRecord* find_task(const nlohmann::json& request, const Reply& reply, TaskId& id);
 

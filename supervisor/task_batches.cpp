@@ -220,6 +220,10 @@ void Tasks::accept_batch(Peer& client, const SlotBody& body, MessageInHand in_ha
     request.priority = static_cast<Priority>(data.priority);
     request.inline_bytes = data.inline_bytes;
     request.is_detached = (data.flags & submit_detached) != 0 ? 1 : 0;
+    request.is_payload_compressed =
+        (data.flags & submit_compressed) != 0 && request.payload_token != 0 ? 1 : 0;
+    if (request.is_payload_compressed != 0)
+      count_compressed(Token{body.token}, data.payload_offset, data.payload_bytes);
     request.has_options = 1;
     std::copy(entry.inline_payload.begin(), entry.inline_payload.end(),
               reinterpret_cast<std::byte*>(request.inline_payload));

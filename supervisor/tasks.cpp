@@ -139,7 +139,7 @@ bool Tasks::submitted(Peer& client, const SlotBody& body, MessageInHand in_hand)
   request.inline_bytes = static_cast<std::uint8_t>(body.inline_bytes);
   request.is_detached = (submit.flags() & submit_detached) != 0 ? 1 : 0;
   request.is_payload_compressed = (submit.flags() & submit_compressed) != 0 ? 1 : 0;
-  if (request.is_payload_compressed != 0) count_compressed(token, body.region_bytes);
+  if (request.is_payload_compressed != 0) count_compressed(token, 0, body.region_bytes);
   std::memcpy(request.inline_payload, &body.inline_data[2], task_inline_bytes_max);
   accept_task(record, payload_hold(slot), request, in_hand);
   if (durability_ != nullptr) durability_->accepted(slot);
@@ -151,11 +151,11 @@ bool Tasks::submitted(Peer& client, const SlotBody& body, MessageInHand in_hand)
 }
 
 /// What a block says of its own size is for the counters alone.
-void Tasks::count_compressed(Token token, std::uint64_t bytes) {
+void Tasks::count_compressed(Token token, std::uint64_t offset, std::uint64_t bytes) {
   c_.count(Counter::payloads_compressed);
   c_.count(Counter::payload_bytes_after, bytes);
   std::array<std::byte, pack_header_bytes> header;
-  if (bytes < header.size() || !banks_.read(token, 0, header)) return;
+  if (bytes < header.size() || !banks_.read(token, offset, header)) return;
   if (const auto said = read_pack_header(header))
     c_.count(Counter::payload_bytes_before,
              std::min<std::uint64_t>(said->original_bytes, c_.pool_bytes()));

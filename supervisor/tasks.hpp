@@ -173,7 +173,7 @@ class Tasks {
   Room journal_room(std::uint64_t payload_bytes) const;
   /// Whose the keys of the batch are, into batch_keys_.
   Room check_keys(const SlotBody& body);
-  void count_compressed(Token token, std::uint64_t bytes);
+  void count_compressed(Token token, std::uint64_t offset, std::uint64_t bytes);
   std::optional<RequestHash> hash_of(const BatchEntry& entry, Token token) const;
   /// The record is terminal: settled() now, or when the journal has it.
   void settle(std::uint32_t slot);

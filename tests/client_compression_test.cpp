@@ -47,18 +47,28 @@ BOOST_AUTO_TEST_CASE(handlers_read_what_was_handed_in) {
       const std::uint64_t before = 4'096 + 4'097 + 65'536 + 3'000'000;
       BOOST_TEST(swarm.counter("payload_bytes_before") == before);
       BOOST_TEST(swarm.counter("payload_bytes_after") < before / 2);
-      // A batch hands its payloads in as they are.
+      // Of a batch every payload by itself, but not one with a key: by its bytes it is known again.
       const std::string text = compressible(50'000);
-      std::vector<TaskRequest> requests(2);
+      const std::string noise = incompressible(50'000);
+      micro_swarm::TaskOptions options;
+      options.retries = 3;
+      std::vector<TaskRequest> requests(4);
       for (TaskRequest& request : requests) {
         request.capability = "echo";
         request.payload = std::as_bytes(std::span(text.data(), text.size()));
       }
+      requests[1].payload = std::as_bytes(std::span(noise.data(), noise.size()));
+      requests[2].payload = {};
+      requests[3].options = &options;
       const auto batch = client.client().submit_batch(requests, patience_ms);
       BOOST_REQUIRE(batch.has_value());
-      for (std::uint64_t i = 0; i < 2; ++i)
-        BOOST_TEST((client.result_of(batch->first_number + i).text() == text));
-      BOOST_TEST(swarm.counter("payloads_compressed") == 4u);
+      for (std::uint64_t i = 0; i < 4; ++i)
+        BOOST_TEST((client.result_of(batch->first_number + i).text() == (i == 1   ? noise
+                                                                         : i == 2 ? std::string()
+                                                                                  : text)));
+      BOOST_TEST(swarm.counter("payloads_compressed") == 6u);
+      BOOST_TEST(swarm.counter("payload_compress_ns") > 0u);
+      BOOST_TEST(swarm.counter("payload_unpack_ns") > 0u);
     }
     BOOST_TEST(
         swarm.wait_until([](const auto& s) { return s.at("memory").at("tokens_out") == 0; }));

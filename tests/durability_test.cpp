@@ -20,10 +20,10 @@ using testing::patience_ms;
 constexpr const char* configuration = R"(
 [swarm]
 agents = 2
-[memory]
-pool_size = "32MiB"
 [log]
 level = "warn"
+[memory]
+pool_size = "32MiB"
 )";
 
 /// One statement against the journal of a swarm, from outside.
@@ -71,12 +71,12 @@ struct FullDisk {
 };
 
 struct Durable {
-  Durable() { start(); }
+  explicit Durable(const std::string& more = {}) : toml(configuration + more) { start(); }
   void start() {
     if (swarm)
       swarm->start();
     else
-      swarm.emplace(configuration, std::vector<std::string>{"--state-dir", state.path().string()});
+      swarm.emplace(toml, std::vector<std::string>{"--state-dir", state.path().string()});
     BOOST_REQUIRE_MESSAGE(testing::wait_until_it_answers(*swarm), swarm->log());
     BOOST_REQUIRE_MESSAGE(swarm->wait_for_live(2), swarm->log());
     auto connected = Client::connect("test", patience_ms);
@@ -148,6 +148,7 @@ struct Durable {
     return Sql(journal()).text(("SELECT count(*) FROM tasks WHERE " + where).c_str());
   }
 
+  std::string toml;
   FullDisk disk;
   TemporaryDirectory state;
   std::optional<SwarmProcess> swarm;
@@ -315,6 +316,38 @@ BOOST_AUTO_TEST_CASE(what_was_accepted_comes_back_with_its_options_and_what_it_r
       (result_of(submit_keyed("concat", " last", "the end")).text() == "first " + large + " last"));
   // Results that nobody has fetched: of the task accepted again, and of the one it read.
   BOOST_TEST(swarm->wait_until([](const auto& s) { return s.at("memory").at("tokens_out") == 2; }));
+  stop();
+}
+
+struct Compressing : Durable {
+  Compressing() : Durable("compression_enabled = true\ncompression_threshold = \"4KiB\"\n") {}
+};
+
+BOOST_FIXTURE_TEST_CASE(compressed_payloads_come_back, Compressing) {
+  std::string large;
+  while (large.size() < 50'000) large += "line " + std::to_string(large.size()) + "\n";
+  TaskOptions nap, after_nap, once;
+  nap.deadline_ms = 55'000;
+  after_nap.depends_on = {TaskDependency::batch_entry(0)};
+  once.retries = 0;
+  std::vector<TaskRequest> batch;
+  batch.push_back(request("sleep", "1500", &nap));
+  batch.push_back(request("concat", large, &after_nap));
+  batch.push_back(request("fail", large, &once));
+  submit(std::move(batch));
+  BOOST_REQUIRE(testing::wait_for([&] {
+    return std::filesystem::exists(journal()) && rows("state='failed'") == "1" && rows("1") == "3";
+  }));
+  BOOST_TEST(swarm->counter("payloads_compressed") == 2u);
+  BOOST_TEST(std::stoul(Sql(journal()).text("SELECT max(length(payload)) FROM tasks")) <
+             large.size());
+  kill_everybody();
+
+  start();
+  BOOST_REQUIRE_MESSAGE(wait_settled(), swarm->status().dump(1) << swarm->log());
+  Sql sql(journal());
+  BOOST_TEST((sql.text("SELECT result FROM tasks WHERE capability='concat'") == large));
+  BOOST_TEST((sql.text("SELECT result FROM tasks WHERE capability='fail'") == large));
   stop();
 }
 

@@ -7,6 +7,7 @@ endfunction()
 
 ms_fault_test(supervisor SOURCES fault_supervisor_test.cpp LIBS ms_ipc)
 ms_fault_test(agents SOURCES fault_agents_test.cpp LIBS ms_ipc)
+ms_fault_test(agent_changes SOURCES agent_changes_test.cpp LIBS ms_ipc)
 ms_fault_test(clients SOURCES fault_clients_test.cpp LIBS ms_ipc)
 ms_fault_test(shutdown SOURCES fault_shutdown_test.cpp LIBS ms_ipc)
 ms_fault_test(control_channel SOURCES fault_control_channel_test.cpp LIBS ms_ipc)
@@ -63,6 +64,7 @@ ms_test(NAME scheduler.order SOURCES scheduler_order_test.cpp LIBS ms_scheduling
 ms_test(NAME scheduler.states SOURCES scheduler_states_test.cpp LIBS ms_scheduling)
 ms_test(NAME scheduler.model SOURCES scheduler_model.cpp scheduler_model_test.cpp
         LIBS ms_scheduling rapidcheck TIMEOUT 120)
+ms_test(NAME agent.turnover SOURCES agent_turnover_test.cpp LIBS ms_supervisor)
 ms_test(NAME scheduler.restarts SOURCES restart_policy_test.cpp LIBS ms_supervisor)
 ms_test(NAME scheduler.health SOURCES health_test.cpp LIBS ms_supervisor)
 ms_test(NAME scheduler.task_steps SOURCES task_steps_test.cpp LIBS ms_supervisor)

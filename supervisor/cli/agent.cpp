@@ -31,6 +31,7 @@ void add_agent(CLI::App& app, Cli& shared) {
   });
 
   add_agent_spawn(*agent, shared);
+  add_agent_change(*agent, shared);
 }
 
 }  // namespace micro_swarm::cli

@@ -43,6 +43,7 @@ void add_run(CLI::App& app, Cli& shared);
 void add_status(CLI::App& app, Cli& shared);
 void add_agent(CLI::App& app, Cli& shared);
 void add_agent_spawn(CLI::App& agent, Cli& shared);
+void add_agent_change(CLI::App& agent, Cli& shared);
 void add_task(CLI::App& app, Cli& shared);
 void add_scheduler(CLI::App& app, Cli& shared);
 void add_cache(CLI::App& app, Cli& shared);
