@@ -1,6 +1,7 @@
 #pragma once
 
-// The work of a neural agent: payload -> model -> result, both where they lie. The payload is the
+// The work of a neural agent: payload -> model -> result, both where they lie. A task that depends
+// on others gives the model their results, in order, before its own payload. The payload is the
 // raw inputs in the submitter's region, the result the raw outputs in a region of this agent's own
 // (see NeuralModel for the formats).
 
