@@ -45,6 +45,26 @@ class OnnxModel {
     return *this;
   }
 
+  /// Of the node added last.
+  OnnxModel& attribute(const std::string& name, std::initializer_list<std::int64_t> values) {
+    onnx::NodeProto& node = *model_.mutable_graph()->mutable_node(model_.graph().node_size() - 1);
+    onnx::AttributeProto& attribute = *node.add_attribute();
+    attribute.set_name(name);
+    attribute.set_type(onnx::AttributeProto::INTS);
+    for (const std::int64_t value : values) attribute.add_ints(value);
+    return *this;
+  }
+  /// A constant tensor of float32.
+  OnnxModel& weights(const std::string& name, std::initializer_list<std::int64_t> shape,
+                     std::span<const float> values) {
+    onnx::TensorProto& tensor = *model_.mutable_graph()->add_initializer();
+    tensor.set_name(name);
+    tensor.set_data_type(onnx::TensorProto::FLOAT);
+    for (const std::int64_t size : shape) tensor.add_dims(size);
+    tensor.set_raw_data(values.data(), values.size_bytes());
+    return *this;
+  }
+
   std::vector<std::byte> bytes() const {
     const std::string text = model_.SerializeAsString();
     const auto view = std::as_bytes(std::span(text));

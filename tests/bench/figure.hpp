@@ -61,5 +61,6 @@ Group journal_group();
 Group cache_group();
 Group agent_group();
 Group quantum_group();
+Group neural_group();
 
 }  // namespace micro_swarm::bench

@@ -10,9 +10,10 @@
 
 int main(int argc, char** argv) {
   using namespace micro_swarm::bench;
-  const std::vector<Group> groups{
-      ring_group(), task_group(),    memory_group(), recovery_group(), scheduler_group(),
-      idle_group(), journal_group(), cache_group(),  agent_group(),    quantum_group()};
+  const std::vector<Group> groups{ring_group(),     task_group(),      memory_group(),
+                                  recovery_group(), scheduler_group(), idle_group(),
+                                  journal_group(),  cache_group(),     agent_group(),
+                                  quantum_group(),  neural_group()};
   std::vector<std::string> names;
   for (const Group& group : groups) names.push_back(group.name);
 
