@@ -4,6 +4,7 @@
 
 #include <cerrno>
 #include <cstdio>
+#include <utility>
 
 #include "agentproc/agent_runtime.hpp"
 #include "agentproc/control_thread.hpp"
@@ -21,8 +22,13 @@ namespace {
 HandlerSet make_handlers(const AgentContext& context) {
   HandlerSet handlers;
   if (context.kind == AgentKind::generic) add_generic_operations(handlers);
-  if (context.kind == AgentKind::neural && context.model != nullptr)
-    handlers.add_for_all_others(make_neural_handler(*context.model, context.batch));
+  for (const NamedModel& named : context.models) {
+    auto handler = make_neural_handler(*named.model, context.batch);
+    if (named.capability.empty())
+      handlers.add_for_all_others(std::move(handler));
+    else
+      handlers.add(named.capability, std::move(handler));
+  }
   if (context.kind == AgentKind::quantum) add_quantum_operations(handlers, context.qubits);
   add_fault_operations(handlers);  // reachable only where the configuration lists them
   return handlers;
@@ -41,6 +47,14 @@ void prepare_agents(const AgentContext& context) {
   ::mallopt(M_ARENA_MAX, 1);
   static_cast<void>(handlers_of(context));
   ControlThread::rehearse();
+}
+
+void warm_up_agent(const AgentContext& context) {
+  static bool is_warm = false;
+  if (std::exchange(is_warm, true)) return;
+  for (const NamedModel& named : context.models)
+    if (auto warm = named.model->warm_up(); !warm)
+      log::warn("warming up: {}", warm.error().message);
 }
 
 namespace {
@@ -69,6 +83,7 @@ int script_agent_main(const AgentContext& context, AgentOptions options) {
 }  // namespace
 
 int agent_main(const AgentContext& context) {
+  warm_up_agent(context);
   AgentOptions options;
   options.socket = UniqueFd(context.socket);
   options.capabilities = context.capabilities;

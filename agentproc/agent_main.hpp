@@ -14,6 +14,11 @@
 namespace micro_swarm {
 
 class NeuralModel;
+/// Which of a kind's models does which work. Capability empty: all that no other is named for.
+struct NamedModel {
+  std::string capability;
+  NeuralModel* model = nullptr;
+};
 struct PreparedParty;
 struct ScriptCommand;
 
@@ -33,9 +38,9 @@ struct AgentContext {
   std::vector<AgentCapability> capabilities;
   /// What was made for it beforehand; null: nothing. Moved from by agent_main.
   PreparedParty* prepared = nullptr;
-  /// Kind neural: the template's model, weights shared copy-on-write. Must outlive the call.
-  NeuralModel* model = nullptr;
-  BatchLimits batch;  ///< of the model's handler
+  /// Kind neural: the template's models, weights shared copy-on-write. Must outlive the call.
+  std::vector<NamedModel> models;
+  BatchLimits batch;  ///< of each model's handler
   /// Kind external with a script behind it; null: none. Must outlive the call.
   const ScriptCommand* script = nullptr;
   /// Kind quantum: of the largest circuit.
@@ -44,6 +49,10 @@ struct AgentContext {
 
 /// What agents of a kind have in common, made once by their template before it clones any.
 void prepare_agents(const AgentContext& context);
+
+/// What an agent does before it is ready: a first run of what it was cloned with, which takes the
+/// pages that every run needs. Once in a process; what crashes here crashes it.
+void warm_up_agent(const AgentContext& context);
 
 /// Registers with the supervisor and works until told to drain; starts one thread (the control
 /// thread), so the caller must be single-threaded. Errors are logged once, here.

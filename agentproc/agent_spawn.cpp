@@ -48,7 +48,7 @@ bool is_set(const char* entry, std::string_view assignment) {
 
 }  // namespace
 
-AgentCloner::AgentCloner(const TemplateSpec& spec, NeuralModel* model, pid_t root_pid,
+AgentCloner::AgentCloner(const TemplateSpec& spec, std::vector<NamedModel> models, pid_t root_pid,
                          AgentProgram program, Segment supervisor)
     : log_level_(spec.log_level), root_pid_(root_pid), program_(program) {
   prepared_.supervisor = std::move(supervisor);
@@ -56,7 +56,7 @@ AgentCloner::AgentCloner(const TemplateSpec& spec, NeuralModel* model, pid_t roo
   context_.kind = spec.kind;
   for (const auto& capability : spec.capabilities)
     context_.capabilities.push_back({capability.name, capability.id});
-  context_.model = model;
+  context_.models = std::move(models);
   context_.batch = {spec.batch_max, std::uint64_t{spec.batch_delay_us} * 1'000};
   if (spec.kind == AgentKind::external)
     script_ = {spec.interface, spec.command, spec.environment, spec.files_directory,
@@ -64,9 +64,9 @@ AgentCloner::AgentCloner(const TemplateSpec& spec, NeuralModel* model, pid_t roo
   context_.qubits = spec.qubits;
 }
 
-Result<AgentCloner> AgentCloner::create(const TemplateSpec& spec, NeuralModel* model,
+Result<AgentCloner> AgentCloner::create(const TemplateSpec& spec, std::vector<NamedModel> models,
                                         pid_t root_pid, AgentProgram program, Segment supervisor) {
-  AgentCloner cloner(spec, model, root_pid, program, std::move(supervisor));
+  AgentCloner cloner(spec, std::move(models), root_pid, program, std::move(supervisor));
   cloner.library_tid_ = find_library_tid();
   if (cloner.library_tid_ == nullptr)
     return Error{ErrorCode::system, "the C library's thread id was not found in its descriptor", 0};
@@ -191,6 +191,7 @@ void AgentCloner::wait_as_spare(int socket) noexcept {
       made->supervisor = std::move(prepared_.supervisor);
       prepared_ = std::move(*made);
     }
+    if (program_.warm_up != nullptr) program_.warm_up(context_);
   }
   SpawnRequest request;
   const auto got =

@@ -23,6 +23,8 @@ struct AgentProgram {
   AgentEntry run = nullptr;
   /// Called once, in the template, before the first clone: all agents get what it leaves.
   void (*prepare)(const AgentContext& context) = nullptr;
+  /// Called in a spare, while it has nothing else to do.
+  void (*warm_up)(const AgentContext& context) = nullptr;
 };
 
 /// Makes agents out of the calling process, which must be single-threaded. They are children of
@@ -40,8 +42,8 @@ class AgentCloner {
   /// `root_pid` is the caller's parent. Error (system): the C library's thread id is not where it
   /// is looked for.
   /// `supervisor`: the map of its segment, if there is one, which agents inherit.
-  static Result<AgentCloner> create(const TemplateSpec& spec, NeuralModel* model, pid_t root_pid,
-                                    AgentProgram program, Segment supervisor = {});
+  static Result<AgentCloner> create(const TemplateSpec& spec, std::vector<NamedModel> models,
+                                    pid_t root_pid, AgentProgram program, Segment supervisor = {});
 
   struct Child {
     pid_t pid = -1;  ///< -1: none, see sys_errno
@@ -67,8 +69,8 @@ class AgentCloner {
   Spare make_spare() noexcept;
 
  private:
-  AgentCloner(const TemplateSpec& spec, NeuralModel* model, pid_t root_pid, AgentProgram program,
-              Segment supervisor);
+  AgentCloner(const TemplateSpec& spec, std::vector<NamedModel> models, pid_t root_pid,
+              AgentProgram program, Segment supervisor);
 
   Child clone_child(pid_t& pid) noexcept;
   pid_t clone(int& pidfd) noexcept;

@@ -345,6 +345,15 @@ Result<void> NeuralModel::validate(std::size_t payload_size_bytes) const {
   return {};
 }
 
+Result<void> NeuralModel::warm_up() {
+  const std::vector<std::byte> zeros(state_->inputs.size_bytes(1));
+  const auto in = state_->input_tensors_for(zeros, 1);
+  if (!in) return in.error();
+  const auto out = state_->run_and_allocate(**in);
+  if (!out) return out.error();
+  return {};
+}
+
 Result<std::size_t> NeuralModel::output_size_bytes(std::size_t payload_size_bytes) {
   const auto count = state_->inputs.count_in(payload_size_bytes);
   if (!count) return state_->in_model(count.error());

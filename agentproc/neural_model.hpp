@@ -53,6 +53,10 @@ class NeuralModel {
   /// Error (model): no input shape has that size; the message names shape and bytes expected.
   Result<void> validate(std::size_t payload_size_bytes) const;
 
+  /// Runs the model once on zeros, so that the pages a run needs are this process's own.
+  /// Error (model): it refuses zeros; nothing else is wrong with it.
+  Result<void> warm_up();
+
   /// How large the result for a payload of that size will be; exact, where it does not depend on
   /// the payload's content. Else it is the largest seen so far (0 at first): after `run` answered
   /// too_large, ask again. The first call for a size runs the model on zeros of that size.

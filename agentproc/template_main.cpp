@@ -4,6 +4,8 @@
 
 namespace micro_swarm {
 
-void template_main(int socket) { run_template(socket, {&agent_main, &prepare_agents}); }
+void template_main(int socket) {
+  run_template(socket, {&agent_main, &prepare_agents, &warm_up_agent});
+}
 
 }  // namespace micro_swarm

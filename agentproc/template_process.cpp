@@ -12,6 +12,7 @@
 #include <cstring>
 #include <fstream>
 #include <iterator>
+#include <map>
 #include <optional>
 #include <utility>
 
@@ -107,8 +108,7 @@ class Template {
     if (auto loaded = load(**spec); !loaded) return loaded;
     auto supervisor = map_supervisor(**spec, std::move(segment_fd));
     if (!supervisor) return supervisor.error();
-    auto cloner = AgentCloner::create(**spec, model_ ? &*model_ : nullptr, root_pid_, program_,
-                                      std::move(*supervisor));
+    auto cloner = AgentCloner::create(**spec, named_, root_pid_, program_, std::move(*supervisor));
     if (!cloner) return cloner.error();
     fill_heap_holes();
     TemplateMessage ready;
@@ -137,17 +137,23 @@ class Template {
   Result<void> load(const TemplateSpec& spec) {
     if (auto done = must("prctl(NO_NEW_PRIVS)", ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)); !done)
       return done;
-    std::vector<std::byte> model;
-    if (spec.kind == AgentKind::neural) {
-      auto bytes = read_model(spec.model);
+    // Read before the rights are dropped, parsed after it.
+    std::map<std::string, std::string> files = spec.models;
+    if (!spec.model.empty()) files[""] = spec.model;
+    std::map<std::string, std::vector<std::byte>> contents;
+    for (const auto& [capability, file] : files) {
+      if (contents.contains(file)) continue;
+      auto bytes = read_model(file);
       if (!bytes) return bytes.error();
-      model = std::move(*bytes);
+      contents.emplace(file, std::move(*bytes));
     }
     if (auto done = confine(spec, root_pid_); !done) return done;
-    if (spec.kind != AgentKind::neural) return {};
-    auto loaded = NeuralModel::load(model, spec.model);
-    if (!loaded) return loaded.error();
-    model_.emplace(std::move(*loaded));
+    for (const auto& [file, bytes] : contents) {
+      auto loaded = NeuralModel::load(bytes, file);
+      if (!loaded) return loaded.error();
+      models_.emplace(file, std::move(*loaded));
+    }
+    for (const auto& [capability, file] : files) named_.push_back({capability, &models_.at(file)});
     return {};
   }
 
@@ -203,7 +209,8 @@ class Template {
   int socket_;
   pid_t root_pid_;
   AgentProgram program_;
-  std::optional<NeuralModel> model_;
+  std::map<std::string, NeuralModel> models_;  ///< by file
+  std::vector<NamedModel> named_;
   AgentCloner::Spare spare_;
 };
 

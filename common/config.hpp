@@ -51,6 +51,8 @@ struct AgentSpec {
   std::uint32_t count = 1;
   std::vector<std::string> capabilities;           ///< never empty once loaded
   std::filesystem::path model;                     ///< neural: absolute path of the ONNX file
+  /// Neural, instead of `model`: a file for each of its capabilities.
+  std::map<std::string, std::filesystem::path> models;
   std::vector<std::string> command;                ///< external: argv, never empty
   std::map<std::string, std::string> environment;  ///< added to the agent's environment
   std::uint32_t version = 1;  ///< of all its capabilities; tasks may ask for a least one

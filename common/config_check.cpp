@@ -22,6 +22,14 @@ Error without_line(Error error) {
   return error;
 }
 
+Result<void> make_absolute(std::filesystem::path& model) {
+  std::error_code failure;
+  model = std::filesystem::absolute(model, failure).lexically_normal();
+  if (failure)
+    return Error{ErrorCode::config, "agent.model: " + model.string() + ": " + failure.message()};
+  return {};
+}
+
 }  // namespace
 
 Result<Config> check_config(const Config& config) {
@@ -32,13 +40,10 @@ Result<Config> check_config(const Config& config) {
 
 Result<AgentSpec> check_agent(const Config& config, AgentSpec spec) {
   if (spec.capabilities.empty()) spec.capabilities = default_capabilities(spec.kind, spec.name);
-  if (!spec.model.empty()) {
-    std::error_code failure;
-    spec.model = std::filesystem::absolute(spec.model, failure).lexically_normal();
-    if (failure)
-      return Error{ErrorCode::config,
-                   "agent.model: " + spec.model.string() + ": " + failure.message()};
-  }
+  if (!spec.model.empty())
+    if (auto done = make_absolute(spec.model); !done) return done.error();
+  for (auto& [capability, file] : spec.models)
+    if (auto done = make_absolute(file); !done) return done.error();
   Config all;
   all.agents = config.agents;
   all.memory = config.memory;
@@ -50,10 +55,14 @@ Result<AgentSpec> check_agent(const Config& config, AgentSpec spec) {
 }
 
 nlohmann::json agent_to_json(const AgentSpec& spec) {
-  nlohmann::json object{{"name", spec.name},       {"kind", std::string(name_of(spec.kind))},
-                        {"count", spec.count},     {"capabilities", spec.capabilities},
-                        {"version", spec.version}, {"weight", spec.weight}};
+  nlohmann::json object{{"name", spec.name},
+                        {"kind", std::string(name_of(spec.kind))},
+                        {"count", spec.count},
+                        {"version", spec.version},
+                        {"weight", spec.weight}};
+  if (spec.models.empty()) object["capabilities"] = spec.capabilities;
   if (!spec.model.empty()) object["model"] = spec.model.string();
+  for (const auto& [capability, file] : spec.models) object["models"][capability] = file.string();
   if (!spec.command.empty()) object["command"] = spec.command;
   if (spec.interface != AgentInterface::protocol)
     object["interface"] = std::string(name_of(spec.interface));
@@ -96,6 +105,12 @@ Result<AgentSpec> agent_from_json(const nlohmann::json& object) {
     spec.version = object.value("version", spec.version);
     spec.weight = object.value("weight", spec.weight);
     spec.model = object.value("model", std::string());
+    for (const auto& [capability, file] :
+         object.value("models", std::map<std::string, std::string>()))
+      spec.models[capability] = file;
+    if (!spec.models.empty() && !spec.capabilities.empty())
+      return usage(".capabilities: are named by models here; leave it out");
+    for (const auto& [capability, file] : spec.models) spec.capabilities.push_back(capability);
     spec.command = object.value("command", spec.command);
     if (const std::string word = object.value("interface", std::string(name_of(spec.interface)));
         !schema::enum_from_word(word, spec.interface))

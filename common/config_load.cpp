@@ -182,18 +182,12 @@ class Finisher {
     auto& c = config_;
     const bool has_tables = c.origins.contains("agent");
     if (!has_tables) {
-      if (c.swarm.agents > 0)
-        c.agents = {AgentSpec{"generic",
-                              AgentKind::generic,
-                              c.swarm.agents,
-                              default_capabilities(AgentKind::generic, "generic"),
-                              {},
-                              {},
-                              {},
-                              1,
-                              1,
-                              std::nullopt,
-                              AgentInterface::protocol}};
+      if (c.swarm.agents > 0) {
+        AgentSpec& generic = c.agents.emplace_back();
+        generic.name = "generic";
+        generic.count = c.swarm.agents;
+        generic.capabilities = default_capabilities(AgentKind::generic, generic.name);
+      }
       return {};
     }
     if (const auto origin = c.origins.find("swarm.agents");

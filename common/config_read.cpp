@@ -287,7 +287,7 @@ class Reader {
       problems_.add(line_of(*node), "agent.qubits", "only agents of kind \"quantum\" have qubits");
     else
       read_setting(table, "qubits", spec.qubits, schema::qubits_range);
-    read_model(table, spec);
+    read_models(table, spec);
     read_command(table, spec);
     if (const auto* node = table.get("interface"); node != nullptr) {
       if (spec.kind != AgentKind::external)
@@ -335,30 +335,60 @@ class Reader {
     }
   }
 
-  void read_model(const toml::table& table, AgentSpec& spec) {
-    const std::string key = "agent.model";
-    const auto* node = table.get("model");
+  void read_models(const toml::table& table, AgentSpec& spec) {
+    const auto* one = table.get("model");
+    const auto* several = table.get("models");
     if (spec.kind != AgentKind::neural) {
-      if (node != nullptr)
-        problems_.add(line_of(*node), key, "only agents of kind \"neural\" have a model");
+      for (const auto& [node, key] : {std::pair{one, "agent.model"}, {several, "agent.models"}})
+        if (node != nullptr)
+          problems_.add(line_of(*node), key, "only agents of kind \"neural\" have a model");
       return;
     }
-    if (node == nullptr)
-      return problems_.add(line_of(table), key,
-                           "missing; an agent of kind \"neural\" needs model = \"FILE.onnx\"");
+    if (one != nullptr) spec.model = read_model(*one, "agent.model");
+    if (several == nullptr) {
+      if (one == nullptr)
+        problems_.add(line_of(table), "agent.model",
+                      "missing; an agent of kind \"neural\" needs model = \"FILE.onnx\"");
+      return;
+    }
+    const std::string key = "agent.models";
+    const auto* files = several->as_table();
+    if (files == nullptr)
+      return problems_.wrong_type(*several, key, "a table of files by capability");
+    if (one != nullptr)
+      return problems_.add(line_of(*several), key,
+                           "beside model: one file for all capabilities, or one for each");
+    if (files->empty())
+      return problems_.add(line_of(*several), key, "is empty; it names a file for each capability");
+    if (const auto* named = table.get("capabilities"); named != nullptr)
+      return problems_.add(line_of(*named), "agent.capabilities",
+                           "are named by models here; leave it out");
+    for (const auto& [name, file] : *files) {
+      const std::string capability(name.str());
+      if (!is_valid_capability(capability))
+        problems_.add(line_of(file), key + "." + capability,
+                      "is no name of a capability: 1 to 31 of [a-z0-9_.-]");
+      spec.models[capability] = read_model(file, key + "." + capability);
+      spec.capabilities.push_back(capability);
+    }
+  }
+
+  /// The absolute path of a readable file; empty: it is none.
+  std::filesystem::path read_model(const toml::node& node, const std::string& key) {
     std::string text;
-    SettingReader{problems_, *node, key}.read(text, schema::Text{});
-    if (text.empty()) return;
+    SettingReader{problems_, node, key}.read(text, schema::Text{});
+    if (text.empty()) return {};
     // An absolute right-hand side replaces the left one.
-    spec.model = (file_.parent_path() / text).lexically_normal();
+    auto path = (file_.parent_path() / text).lexically_normal();
     std::error_code error;
-    if (!std::filesystem::is_regular_file(spec.model, error))
-      problems_.add(line_of(*node), key,
-                    spec.model.string() +
+    if (!std::filesystem::is_regular_file(path, error))
+      problems_.add(line_of(node), key,
+                    path.string() +
                         " does not exist or is no file; relative paths start "
                         "at the directory of this configuration file");
-    else if (::access(spec.model.c_str(), R_OK) != 0)
-      problems_.add(line_of(*node), key, spec.model.string() + " is not readable");
+    else if (::access(path.c_str(), R_OK) != 0)
+      problems_.add(line_of(node), key, path.string() + " is not readable");
+    return path;
   }
 
   void read_command(const toml::table& table, AgentSpec& spec) {

@@ -176,10 +176,10 @@ void visit_settings(AConfig& c, Visitor&& v) {
 inline constexpr Range batch_max_range{1, 16};
 inline constexpr Range batch_delay_us_range{0, 1'000'000};
 inline constexpr Range lifetime_range{0, 4'000'000'000};
-inline constexpr std::array<std::string_view, 16> agent_keys{
+inline constexpr std::array<std::string_view, 17> agent_keys{
     "name",           "kind",    "count",     "capabilities", "version",      "weight",
     "model",          "command", "interface", "environment",  "memory_quota", "batch_max",
-    "batch_delay_us", "qubits",  "max_tasks", "max_age_ms"};
+    "batch_delay_us", "qubits",  "max_tasks", "max_age_ms",   "models"};
 
 /// Calls v(key, value, rule) for every setting of a [[category]].
 template <class ACategory, class Visitor>

@@ -76,12 +76,19 @@ void append_agent(const AgentSpec& spec, std::string& out) {
   out += "\n[[agent]]\nname = " + toml_string(spec.name) + "\n";
   out += "kind = " + toml_string(name_of(spec.kind)) + "\n";
   out += "count = " + std::to_string(spec.count) + "\n";
-  out += "capabilities = " + toml_strings(spec.capabilities) + "\n";
+  if (spec.models.empty()) out += "capabilities = " + toml_strings(spec.capabilities) + "\n";
   out += "version = " + std::to_string(spec.version) + "\n";
   out += "weight = " + std::to_string(spec.weight) + "\n";
   if (spec.max_tasks != 0) out += "max_tasks = " + std::to_string(spec.max_tasks) + "\n";
   if (spec.max_age_ms != 0) out += "max_age_ms = " + std::to_string(spec.max_age_ms) + "\n";
   if (!spec.model.empty()) out += "model = " + toml_string(spec.model.string()) + "\n";
+  if (!spec.models.empty()) {
+    std::string files;
+    for (const auto& [capability, file] : spec.models)
+      files += (files.empty() ? "" : ", ") + toml_string(capability) + " = " +
+               toml_string(file.string());
+    out += "models = { " + files + " }\n";
+  }
   if (!spec.command.empty()) out += "command = " + toml_strings(spec.command) + "\n";
   // Of another kind it is a mistake, which the reader of this is to find.
   if (spec.kind == AgentKind::external || spec.interface != AgentInterface::protocol)
@@ -150,6 +157,8 @@ nlohmann::json to_json(const Config& config) {
                       {"environment", spec.environment}});
     if (spec.kind == AgentKind::external)
       agents.back()["interface"] = std::string(name_of(spec.interface));
+    for (const auto& [capability, file] : spec.models)
+      agents.back()["models"][capability] = file.string();
     if (spec.memory_quota) agents.back()["memory_quota"] = *spec.memory_quota;
     if (spec.kind == AgentKind::neural) {
       agents.back()["batch_max"] = spec.batch_max;

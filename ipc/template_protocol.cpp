@@ -35,6 +35,7 @@ Result<std::string> encode_template_spec(const TemplateSpec& spec) {
                             {"kind", name_of(spec.kind)},
                             {"capabilities", std::move(capabilities)},
                             {"model", spec.model},
+                            {"models", spec.models},
                             {"qubits", spec.qubits},
                             {"command", spec.command},
                             {"environment", spec.environment},
@@ -69,6 +70,7 @@ Result<TemplateSpec> decode_template_spec(std::string_view packet) {
       spec.capabilities.push_back(
           {capability.at("name").get<std::string>(), capability.at("id").get<std::uint16_t>()});
     spec.model = document.at("model").get<std::string>();
+    spec.models = document.at("models").get<std::map<std::string, std::string>>();
     spec.qubits = document.at("qubits").get<std::uint32_t>();
     if (spec.qubits < 1 || spec.qubits > qubits_max)
       throw std::invalid_argument("qubits is out of range");

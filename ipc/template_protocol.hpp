@@ -37,6 +37,7 @@ struct TemplateSpec {
   AgentKind kind = AgentKind::generic;
   std::vector<Capability> capabilities;
   std::string model;                                    ///< neural: path of the ONNX file
+  std::map<std::string, std::string> models;            ///< neural: instead, one by capability
   std::vector<std::string> command;                     ///< external: argv, never empty
   std::map<std::string, std::string> environment;       ///< external: added to its environment
   AgentInterface interface = AgentInterface::protocol;  ///< external: what the command speaks

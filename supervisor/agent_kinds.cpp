@@ -6,7 +6,6 @@
 #include <nlohmann/json.hpp>
 
 #include "common/config_check.hpp"
-#include "supervisor/added_kinds.hpp"
 #include "supervisor/agents.hpp"
 #include "supervisor/run_limits.hpp"
 
@@ -92,8 +91,14 @@ void Agents::assign_rows(std::uint32_t kind) {
 
 Result<std::uint32_t> Agents::add_kind(AgentSpec spec) {
   if (stopping_ || c_.draining) return refused("the swarm is stopping and takes no new agents");
-  if (!spec.model.empty() && !spec.model.is_absolute())
+  const auto is_relative = [](const std::filesystem::path& file) {
+    return !file.empty() && !file.is_absolute();
+  };
+  if (is_relative(spec.model))
     return Error{ErrorCode::usage, "agent.model: " + spec.model.string() + " is not absolute", 0};
+  for (const auto& [capability, file] : spec.models)
+    if (is_relative(file))
+      return Error{ErrorCode::usage, "agent.models: " + file.string() + " is not absolute", 0};
   if (spec.capabilities.empty()) spec.capabilities = default_capabilities(spec.kind, spec.name);
   for (std::uint32_t kind = 0; kind < kinds_.size(); ++kind) {
     if (kinds_[kind].name != spec.name) continue;
@@ -106,14 +111,13 @@ Result<std::uint32_t> Agents::add_kind(AgentSpec spec) {
 
   // First the record, then the effect: who dies in between leaves a kind that its successor starts,
   // as it would one whose start the first supervisor did not live to see.
-  std::vector<AgentSpec> added(kinds_.begin() + static_cast<std::ptrdiff_t>(configured_kinds_),
-                               kinds_.end());
-  added.push_back(*checked);
-  if (auto kept = keep_added_kinds(c_.root, added); !kept) return kept.error();
-
   const auto kind = static_cast<std::uint32_t>(kinds_.size());
-  c_.events.add("kind_added", {{"kind", checked->name}, {"agents", checked->count}});
   kinds_.push_back(std::move(*checked));
+  if (auto kept = keep_changes(); !kept) {
+    kinds_.pop_back();
+    return kept.error();
+  }
+  c_.events.add("kind_added", {{"kind", kinds_[kind].name}, {"agents", kinds_[kind].count}});
   name_capabilities(kind);
   const PartyId first = rows_;
   assign_rows(kind);

@@ -29,6 +29,7 @@ void Agents::start_template(std::uint32_t number) {
     if (capabilities_[number].test(id))
       spec.capabilities.push_back({c_.tables().capabilities[id].text, id});
   spec.model = agent.model.string();
+  for (const auto& [capability, file] : agent.models) spec.models[capability] = file.string();
   spec.qubits = agent.qubits;
   spec.command = agent.command;
   spec.environment = agent.environment;
@@ -127,6 +128,7 @@ void Agents::template_said(std::uint32_t number, const TemplateMessage& message,
   switch (message.kind) {
     case TemplateMessageKind::ready: {
       row.phase = TemplatePhase::ready;
+      settle_swap(number, {});
       template_settled(number, {});
       std::vector<PartyId> waiting;
       waiting.swap(t.waiting);
@@ -138,13 +140,17 @@ void Agents::template_said(std::uint32_t number, const TemplateMessage& message,
       return;
     }
     case TemplateMessageKind::load_failed: {
+      const Error error{ErrorCode::model, "agent kind " + name + ": " + message.text, 0};
+      if (settle_swap(number, error)) {
+        t.is_replaced = true;  // by one with the model from before
+        return template_settled(number, error);
+      }
       row.phase = TemplatePhase::failed;
       c_.events.add("template_failed", {{"kind", name}, {"reason", message.text}});
       for (PartyId p = 0; p < agents_max; ++p)
         if (c_.row(p).phase == stored(PartyPhase::starting) && c_.row(p).kind == number)
           give_up(c_.peers[p], message.text);
-      return template_failed(
-          number, Error{ErrorCode::model, "agent kind " + name + ": " + message.text, 0});
+      return template_failed(number, error);
     }
     case TemplateMessageKind::spawned:
     case TemplateMessageKind::spawn_failed: {
@@ -175,13 +181,20 @@ void Agents::kill_silent_template(std::uint32_t number, std::uint64_t now) {
   if (!owes || row.pid == 0 ||
       elapsed_ns(now, since) <= c_.config.supervision.register_timeout_ms * ns_per_ms)
     return;
+  if (kill_template(number))
+    c_.events.add("template_killed",
+                  {{"kind", c_.config.agents[number].name}, {"reason", "did not answer in time"}});
+}
+
+/// False: there is none whose number is known.
+bool Agents::kill_template(std::uint32_t number) {
   // No descriptor of it is kept: the number counts only while it is root's child.
-  const UniqueFd pidfd(pidfd_open(row.pid));
+  const pid_t pid = c_.tables().templates[number].pid;
+  if (pid == 0) return false;
+  const UniqueFd pidfd(pidfd_open(pid));
   ProcessInfo info;
-  if (!pidfd || !read_process(row.pid, info) || info.parent != c_.root_pid) return;
-  c_.events.add("template_killed",
-                {{"kind", c_.config.agents[number].name}, {"reason", "did not answer in time"}});
-  pidfd_send_signal(pidfd.get(), SIGKILL);
+  if (!pidfd || !read_process(pid, info) || info.parent != c_.root_pid) return false;
+  return pidfd_send_signal(pidfd.get(), SIGKILL) == 0;
 }
 
 void Agents::template_died(std::uint32_t number, int status) {
@@ -199,6 +212,27 @@ void Agents::template_died(std::uint32_t number, int status) {
   c_.root.drop(fd_key::template_socket + number);
   c_.root.drop(fd_key::template_log + number);
   row.pid = 0;
+  if (std::exchange(t.is_replaced, false)) {
+    std::vector<PartyId> asked;
+    asked.swap(t.asked);
+    if (stopping_) return;
+    start_template(number);
+    // Lives that it has not begun are none of theirs who ended: they wait for the next one.
+    for (const PartyId p : asked) {
+      c_.row(p).intent = stored(AgentIntent::renewing);
+      died(c_.peers[p]);
+    }
+    return;
+  }
+  if (row.phase == TemplatePhase::loading && open_swap_of(number) != nullptr && !stopping_) {
+    const Error error{ErrorCode::model,
+                      "agent kind " + c_.config.agents[number].name +
+                          ": its template died of the new model: " + text_of_status(status),
+                      0};
+    settle_swap(number, error);
+    template_settled(number, error);
+    return start_template(number);
+  }
   const bool failed = row.phase == TemplatePhase::failed;
   if (!failed)
     c_.events.add("template_died",

@@ -31,10 +31,12 @@ bool is_stopping(const PartyRow& row) { return row.intent == stored(AgentIntent:
 }  // namespace
 
 Agents::Agents(SupervisorContext& context, std::vector<AgentSpec>& kinds,
-               std::size_t configured_kinds, Parties& parties, Tasks& tasks, Succession& succession)
+               std::size_t configured_kinds, KindChanges changes, Parties& parties, Tasks& tasks,
+               Succession& succession)
     : c_(context),
       kinds_(kinds),
       configured_kinds_(configured_kinds),
+      changes_(std::move(changes)),
       parties_(parties),
       tasks_(tasks),
       succession_(succession),
@@ -466,6 +468,8 @@ void Agents::adopt(const FdStore& fds) {
       read_template_log(k);
     }
   }
+  for (std::uint32_t k = 0; k < c_.config.agents.size(); ++k)
+    if (open_swap_of(k) != nullptr) replace_template(k);
   for (PartyId p = 0; p < agents_max; ++p) {
     PartyRow& row = c_.row(p);
     Peer& agent = c_.peers[p];

@@ -12,12 +12,14 @@
 #include <array>
 #include <bitset>
 #include <deque>
+#include <filesystem>
 #include <list>
 #include <optional>
 
 #include "ipc/template_protocol.hpp"
 #include "supervisor/agent_turnover.hpp"
 #include "supervisor/fd_store.hpp"
+#include "supervisor/kind_changes.hpp"
 #include "supervisor/parties.hpp"
 #include "supervisor/restart_policy.hpp"
 #include "supervisor/stray_processes.hpp"
@@ -29,9 +31,9 @@ namespace micro_swarm {
 class Agents {
  public:
   /// `kinds` is c_.config.agents, to which add_kind() adds; the first `configured_kinds` of them
-  /// are the configuration's.
+  /// are the configuration's. `changes`: what predecessors made of them, already in `kinds`.
   Agents(SupervisorContext& context, std::vector<AgentSpec>& kinds, std::size_t configured_kinds,
-         Parties& parties, Tasks& tasks, Succession& succession);
+         KindChanges changes, Parties& parties, Tasks& tasks, Succession& succession);
 
   /// First supervisor: names the capabilities, starts the templates and all agents.
   void start();
@@ -52,6 +54,13 @@ class Agents {
   Result<void> renew(PartyId p);
   /// The agent finishes what it has and ends, and nobody follows. Error: refused (stopping).
   Result<void> stop(PartyId p);
+  /// Another model for a neural kind, for all later supervisors too; `capability` says which where
+  /// it has several. Calls back, from the loop, when it has loaded (then its agents are renewed one
+  /// by one), or has not and all is as it was. Errors, at once: usage (not neural, no such model,
+  /// no readable file), refused (stopping; a swap of this kind under way), system.
+  Result<void> swap_model(std::uint32_t kind, const std::string& capability,
+                          const std::filesystem::path& file,
+                          std::function<void(const Result<void>&)> call);
   /// The agents of a kind.
   std::vector<PartyId> agents_of(std::uint32_t kind) const;
   /// Calls back, from the loop, once the kind's template is there or has failed for good.
@@ -90,6 +99,7 @@ class Agents {
     std::vector<PartyId> waiting;     ///< asked for while it is not ready
     std::vector<PartyId> asked;       ///< requests sent, not answered yet
     std::uint64_t asked_ns = 0;       ///< when it last answered while more was owed
+    bool is_replaced = false;         ///< it ends because another is to take its place
     std::vector<std::function<void(const Result<void>&)>> when_settled;
   };
 
@@ -109,6 +119,12 @@ class Agents {
   void retire(Peer& agent);
   void stop_one(Peer& agent);
   void begin_anew(PartyId p, std::uint32_t kind);
+  // model_swap.cpp
+  Result<void> keep_changes();
+  ModelSwap* open_swap_of(std::uint32_t kind);
+  void replace_template(std::uint32_t number);
+  bool settle_swap(std::uint32_t kind, const Result<void>& how);
+
   void template_settled(std::uint32_t number, const Result<void>& how);
   void template_failed(std::uint32_t number, const Error& error);
   void start_template(std::uint32_t number);
@@ -117,6 +133,7 @@ class Agents {
   void template_said(std::uint32_t number, const TemplateMessage& message, UniqueFd pidfd);
   void template_died(std::uint32_t number, int status);
   void kill_silent_template(std::uint32_t number, std::uint64_t now);
+  bool kill_template(std::uint32_t number);
   void spawn(Peer& agent);
   void spawn(Peer& agent, RootBatch& batch);
   void born(Peer& agent, UniqueFd pidfd);
@@ -151,6 +168,7 @@ class Agents {
   SupervisorContext& c_;
   std::vector<AgentSpec>& kinds_;
   const std::size_t configured_kinds_;
+  KindChanges changes_;
   Parties& parties_;
   Tasks& tasks_;
   Succession& succession_;

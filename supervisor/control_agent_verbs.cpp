@@ -75,6 +75,7 @@ json ControlVerbs::agent(PartyId p, bool whole) const {
   if (!whole) return answer;
   answer["capabilities"] = spec.capabilities;
   if (!spec.model.empty()) answer["model"] = spec.model.string();
+  for (const auto& [capability, file] : spec.models) answer["models"][capability] = file.string();
   if (!spec.command.empty()) {
     answer["command"] = spec.command;
     answer["interface"] = micro_swarm::name_of(spec.interface);
@@ -129,27 +130,45 @@ void ControlVerbs::agent_register(const json& request, const Reply& reply) {
   });
 }
 
-void ControlVerbs::agent_scale(const json& request, const Reply& reply) {
+std::optional<std::uint32_t> ControlVerbs::find_kind(const json& request,
+                                                     const Reply& reply) const {
   const std::string& name = request.at("kind").get_ref<const std::string&>();
-  const auto count = request.at("count").get<std::uint64_t>();
   const auto& kinds = parts_.c.config.agents;
-  const auto kind = std::find_if(kinds.begin(), kinds.end(),
-                                 [&](const AgentSpec& spec) { return spec.name == name; });
-  if (kind == kinds.end()) {
-    reply->fail(Error{ErrorCode::not_found,
-                      "no kind of agents " + name + "; `microswarm agent list` shows them", 0});
-    return;
-  }
+  for (std::uint32_t kind = 0; kind < kinds.size(); ++kind)
+    if (kinds[kind].name == name) return kind;
+  reply->fail(Error{ErrorCode::not_found,
+                    "no kind of agents " + name + "; `microswarm agent list` shows them", 0});
+  return std::nullopt;
+}
+
+void ControlVerbs::agent_scale(const json& request, const Reply& reply) {
+  const auto kind = find_kind(request, reply);
+  if (!kind) return;
+  const auto count = request.at("count").get<std::uint64_t>();
   if (count > agents_max) {
     reply->fail(Error{ErrorCode::usage,
                       "count: a swarm has 0 to " + std::to_string(agents_max) + " agents", 0});
     return;
   }
-  const auto number = static_cast<std::uint32_t>(kind - kinds.begin());
-  if (auto scaled = parts_.agents.scale(number, static_cast<std::uint32_t>(count)); !scaled)
+  if (auto scaled = parts_.agents.scale(*kind, static_cast<std::uint32_t>(count)); !scaled)
     reply->fail(scaled.error());
   else
-    reply->finish({{"kind", name}, {"count", count}});
+    reply->finish({{"kind", parts_.c.config.agents[*kind].name}, {"count", count}});
+}
+
+/// Answered once the new model has loaded, or has not.
+void ControlVerbs::agent_swap(const json& request, const Reply& reply) {
+  const auto kind = find_kind(request, reply);
+  if (!kind) return;
+  auto begun = parts_.agents.swap_model(
+      *kind, request.value("capability", std::string()), request.at("model").get<std::string>(),
+      [this, reply, kind = *kind](const Result<void>& how) {
+        if (how)
+          reply->finish({{"agents", parts_.agents.agents_of(kind)}});
+        else
+          reply->fail(how.error());
+      });
+  if (!begun) reply->fail(begun.error());
 }
 
 /// `restart` or stop. With `incarnation` only that life, so that asking again does nothing again.

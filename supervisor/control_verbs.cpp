@@ -83,6 +83,8 @@ void ControlVerbs::handle(const json& request, const Reply& reply) {
     agent_register(request, reply);
   } else if (verb == "agent.scale") {
     agent_scale(request, reply);
+  } else if (verb == "agent.swap") {
+    agent_swap(request, reply);
   } else if (verb == "agent.restart" || verb == "agent.stop") {
     agent_end(verb == "agent.restart", request, reply);
   } else if (verb == "task.list") {
@@ -126,13 +128,14 @@ void ControlVerbs::handle(const json& request, const Reply& reply) {
   } else if (verb == "attach") {
     attach(reply);
   } else {
-    reply->fail(usage("unknown verb \"" + verb +
-                      "\"; known are status, agent.list, agent.show, "
-                      "agent.register, agent.scale, agent.restart, agent.stop, task.list, "
-                      "task.show, task.find, task.wait, task.result, "
-                      "task.cancel, task.explain, task.requeue, scheduler.set, region.list, "
-                      "memory.show, memory.set, memory.gc, cache.list, cache.show, cache.set, "
-                      "events, stop, attach"));
+    reply->fail(
+        usage("unknown verb \"" + verb +
+              "\"; known are status, agent.list, agent.show, "
+              "agent.register, agent.scale, agent.restart, agent.stop, agent.swap, task.list, "
+              "task.show, task.find, task.wait, task.result, "
+              "task.cancel, task.explain, task.requeue, scheduler.set, region.list, "
+              "memory.show, memory.set, memory.gc, cache.list, cache.show, cache.set, "
+              "events, stop, attach"));
   }
 }
 

@@ -43,6 +43,7 @@ class ControlVerbs {
   void agent_show(const nlohmann::json& request, const Reply& reply) const;
   void agent_register(const nlohmann::json& request, const Reply& reply);
   void agent_scale(const nlohmann::json& request, const Reply& reply);
+  void agent_swap(const nlohmann::json& request, const Reply& reply);
   void agent_end(bool restart, const nlohmann::json& request, const Reply& reply);
   /// By state.
   nlohmann::json agent_counts() const;
@@ -69,6 +70,7 @@ class ControlVerbs {
   void attach(const Reply& reply);
   /// The agent a request names; nullopt: an error has been sent.
   std::optional<PartyId> find_agent(const nlohmann::json& request, const Reply& reply) const;
+  std::optional<std::uint32_t> find_kind(const nlohmann::json& request, const Reply& reply) const;
   /// The task a request names, or an error has been sent.
   TaskRecord* find_task(const nlohmann::json& request, const Reply& reply, TaskId& id);
 

@@ -64,8 +64,9 @@ inline constexpr std::uint32_t template_socket = pending_segment + parties_max; 
 inline constexpr std::uint32_t template_log = template_socket + templates_max;
 inline constexpr std::uint32_t bank = template_log + templates_max;  // + bank number
 inline constexpr std::uint32_t control_channel = bank + 4096;        // of `run --control-fd`
-inline constexpr std::uint32_t added_kinds = control_channel + 1;    // agent kinds registered later
-inline constexpr std::uint32_t count = added_kinds + 1;
+inline constexpr std::uint32_t kind_changes =
+    control_channel + 1;  // agent kinds added, models swapped
+inline constexpr std::uint32_t count = kind_changes + 1;
 }  // namespace fd_key
 
 }  // namespace micro_swarm

@@ -9,7 +9,7 @@
 
 #include "common/log.hpp"
 #include "ipc/control_channel.hpp"
-#include "supervisor/added_kinds.hpp"
+
 #include "supervisor/control_verbs.hpp"
 
 namespace micro_swarm {
@@ -30,7 +30,8 @@ constexpr std::uint32_t own_bell_key = fd_key::bell + supervisor_party;
 
 Supervisor::Supervisor(SupervisorBoot boot)
     : boot_(boot),
-      config_(with_added_kinds(boot.config, boot.fds.get(fd_key::added_kinds))),
+      kind_changes_(read_kind_changes(boot.fds.get(fd_key::kind_changes))),
+      config_(with_changes(boot.config, kind_changes_)),
       c_(config_, boot.segment, boot.segment_fd, boot.root_socket, boot.root_pid, boot.epoch),
       banks_(c_),
       tokens_(c_, banks_),
@@ -39,7 +40,8 @@ Supervisor::Supervisor(SupervisorBoot boot)
       cache_(c_, banks_, tokens_),
       succession_(c_, banks_, tasks_, tokens_, deliveries_),
       parties_(c_, banks_),
-      agents_(c_, config_.agents, boot.config.agents.size(), parties_, tasks_, succession_),
+      agents_(c_, config_.agents, boot.config.agents.size(), std::move(kind_changes_), parties_,
+              tasks_, succession_),
       clients_(c_, parties_, tasks_, succession_),
       health_(c_, tasks_,
               [this](Peer& agent, const std::string& why) { agents_.kill(agent, why); }),

@@ -49,7 +49,8 @@ class Supervisor {
   [[noreturn]] void quit(int exit_code);
 
   SupervisorBoot boot_;
-  Config config_;  ///< root's, and the kinds that were added since
+  KindChanges kind_changes_;  ///< moved on to agents_
+  Config config_;             ///< root's, with those changes
   SupervisorContext c_;
   Banks banks_;
   Tokens tokens_;

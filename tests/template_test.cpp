@@ -147,7 +147,7 @@ int test_agent(const AgentContext& context) {
   } else if (what == "neural") {
     std::vector<std::byte> input(784 * sizeof(float), std::byte{0});
     alignas(16) std::array<std::byte, 10 * sizeof(float)> output{};
-    const auto size = context.model->run(input, output);
+    const auto size = context.models.front().model->run(input, output);
     if (!size) return 1;
     send_with_fds(context.socket, std::as_bytes(std::span(output)), {}, true);
   }

@@ -1,8 +1,9 @@
-// `agent scale`, `agent restart`, `agent stop`: asks, then waits until it is so.
+// `agent scale`, `agent swap`, `agent restart`, `agent stop`: asks, then waits until it is so.
 
 #include <poll.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <memory>
 
 #include "common/clock.hpp"
@@ -18,6 +19,8 @@ constexpr int look_again_ms = 10;
 
 struct Options {
   std::string who;
+  std::string model;
+  std::string capability;
   unsigned count = 0;
   std::uint32_t timeout_ms = 60'000;
   bool no_wait = false;
@@ -113,6 +116,49 @@ Result<int> scale(const Cli& shared, const Options& options) {
   return to_int(ExitCode::ok);
 }
 
+/// Until each of them has a successor that is live.
+Result<void> wait_for_successors(ControlClient& client, const Options& options,
+                                 const std::vector<Agent>& asked) {
+  return wait_until(client, options, [&](const std::vector<Agent>& agents) -> Result<bool> {
+    for (const Agent& before : asked) {
+      const Agent* now = find(agents, before.id);
+      if (now == nullptr || now->state == "stopped") continue;
+      if (now->incarnation != before.incarnation && now->state == "live") continue;
+      if (now->incarnation != before.incarnation && now->state == "gave_up")
+        return Error{ErrorCode::gave_up,
+                     "agent " + std::to_string(now->id) +
+                         " did not come back; `microswarm agent show " + std::to_string(now->id) +
+                         "` says why",
+                     0};
+      return false;
+    }
+    return true;
+  });
+}
+
+Result<int> swap(const Cli& shared, const Options& options) {
+  auto client = ControlClient::connect(shared.name);
+  if (!client) return client.error();
+  std::error_code failure;
+  const auto model = std::filesystem::absolute(options.model, failure);
+  auto agents = agents_of(*client);
+  if (!agents) return agents.error();
+  std::erase_if(*agents, [&](const Agent& agent) {
+    return agent.kind != options.who || agent.state == "stopped";
+  });
+  json request{{"verb", "agent.swap"}, {"kind", options.who}, {"model", model.string()}};
+  if (!options.capability.empty()) request["capability"] = options.capability;
+  auto swapped = ask(*client, request, {.timeout_ms = options.timeout_ms});
+  if (!swapped) return swapped.error();
+  if (!options.no_wait)
+    if (auto done = wait_for_successors(*client, options, *agents); !done) return done.error();
+  auto printed = shared.format == OutputFormat::json
+                     ? print_json({{"kind", options.who}, {"model", model.string()}})
+                     : Result<void>();
+  if (!printed) return printed.error();
+  return to_int(ExitCode::ok);
+}
+
 Result<int> end(const Cli& shared, const Options& options, bool restart) {
   auto client = ControlClient::connect(shared.name);
   if (!client) return client.error();
@@ -131,24 +177,14 @@ Result<int> end(const Cli& shared, const Options& options, bool restart) {
     asked.push_back(agent);
   }
   if (!options.no_wait) {
-    auto done = wait_until(*client, options, [&](const std::vector<Agent>& agents) -> Result<bool> {
-      for (const Agent& before : asked) {
-        const Agent* now = find(agents, before.id);
-        if (now == nullptr) continue;
-        if (!restart) {
-          if (now->state != "stopped") return false;
-        } else if (now->incarnation == before.incarnation || now->state != "live") {
-          if (now->state == "gave_up" && now->incarnation != before.incarnation)
-            return Error{ErrorCode::gave_up,
-                         "agent " + std::to_string(now->id) +
-                             " did not come back; `microswarm agent show " +
-                             std::to_string(now->id) + "` says why",
-                         0};
-          return false;
-        }
-      }
-      return true;
-    });
+    const auto done =
+        restart ? wait_for_successors(*client, options, asked)
+                : wait_until(*client, options, [&](const std::vector<Agent>& now) -> Result<bool> {
+                    return std::all_of(asked.begin(), asked.end(), [&](const Agent& one) {
+                      const Agent* agent = find(now, one.id);
+                      return agent == nullptr || agent->state == "stopped";
+                    });
+                  });
     if (!done) return done.error();
   }
   auto printed = shared.format == OutputFormat::json ? print_json({{"agents", std::move(ids)}})
@@ -181,6 +217,14 @@ void add_agent_change(CLI::App& agent, Cli& shared) {
       ->check(CLI::Range(0, 256));
   more->callback([&shared, options] {
     shared.command = [&shared, options] { return scale(shared, *options); };
+  });
+  auto* other = add_verb(agent, shared, "swap",
+                         "Gives a neural kind another model; none of its tasks fails or is lost",
+                         options, "Name of the kind");
+  other->add_option("--model", options->model, "The new ONNX file")->required();
+  other->add_option("--capability", options->capability, "Whose model, where the kind has several");
+  other->callback([&shared, options] {
+    shared.command = [&shared, options] { return swap(shared, *options); };
   });
   for (const bool restart : {true, false}) {
     auto* verb = restart ? add_verb(agent, shared, "restart",
