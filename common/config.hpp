@@ -49,8 +49,8 @@ struct AgentSpec {
   std::string name;  ///< unique; [a-z0-9_-]{1,32}
   AgentKind kind = AgentKind::generic;
   std::uint32_t count = 1;
-  std::vector<std::string> capabilities;           ///< never empty once loaded
-  std::filesystem::path model;                     ///< neural: absolute path of the ONNX file
+  std::vector<std::string> capabilities;  ///< never empty once loaded
+  std::filesystem::path model;            ///< neural: absolute path of the ONNX file
   /// Neural, instead of `model`: a file for each of its capabilities.
   std::map<std::string, std::filesystem::path> models;
   std::vector<std::string> command;                ///< external: argv, never empty

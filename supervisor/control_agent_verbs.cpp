@@ -60,6 +60,7 @@ json ControlVerbs::agent(PartyId p, bool whole) const {
                  {"leased_bytes", parts_.banks.leased_bytes(p)},
                  {"memory_quota", parts_.banks.quota_bytes(p)}};
   const bool live = phase == PartyPhase::live && peer.linked && !peer.dead;
+  if (intent == AgentIntent::renew_due) answer["restart_due"] = true;
   if (live) {
     const SegmentHeader& header = peer.segment.view().header();
     answer["uptime_ms"] = (now_ns() - row.live_ns) / ns_per_ms;
@@ -67,7 +68,6 @@ json ControlVerbs::agent(PartyId p, bool whole) const {
         intent == AgentIntent::renewing || intent == AgentIntent::stopping   ? "draining"
         : load(header.state) == static_cast<std::uint64_t>(PartyState::busy) ? "busy"
                                                                              : "idle";
-    if (intent == AgentIntent::renew_due) answer["restart_due"] = true;
     answer["tasks"] = load(header.tasks_completed);
     answer["failed"] = load(header.tasks_failed);
     answer["malformed"] = load(header.messages_malformed);

@@ -109,7 +109,12 @@ bool Agents::settle_swap(std::uint32_t kind, const Result<void>& how) {
   for (const PartyId p : agents_of(kind)) {
     PartyRow& row = c_.row(p);
     const auto intent = static_cast<AgentIntent>(row.intent);
-    if (row.phase == stored(PartyPhase::live) && intent == AgentIntent::stay)
+    // Whoever is starting and does not wait for this template is the old one's.
+    const auto& waiting = templates_[kind].waiting;
+    const bool is_old = row.phase == stored(PartyPhase::live) ||
+                        (row.phase == stored(PartyPhase::starting) &&
+                         std::find(waiting.begin(), waiting.end(), p) == waiting.end());
+    if (is_old && intent == AgentIntent::stay)
       row.intent = stored(AgentIntent::renew_due);
     else if (row.phase == stored(PartyPhase::gave_up) && intent != AgentIntent::stopping &&
              !c_.peers[p].linked)

@@ -162,6 +162,31 @@ BOOST_AUTO_TEST_CASE(a_new_supervisor_finishes_it) {
   swarm.finish();
 }
 
+BOOST_AUTO_TEST_CASE(who_was_just_starting_gets_the_new_one_too) {
+  const Models models;
+  for (unsigned round = 0; round < 5; ++round) {
+    FaultSwarm swarm(neural("model = \"" + models.same.file + "\"\n", 4));
+    BOOST_REQUIRE(wait_until_it_answers(swarm));
+    BOOST_TEST(swap(models.negative.file).contains("agents"));
+    BOOST_TEST(wait_for([&] {
+      const auto listed = swarm.ask({{"verb", "agent.list"}});
+      for (const auto& agent : listed.at("agents"))
+        if (agent.at("state") != "live" || agent.contains("restart_due") ||
+            agent.at("activity") == "draining")
+          return false;
+      return true;
+    }));
+    {
+      TaskClient client(swarm);
+      std::vector<std::uint64_t> submitted;
+      for (int i = 0; i < 60; ++i) submitted.push_back(client.submit("net", numbers(2)));
+      for (const std::uint64_t number : submitted)
+        BOOST_TEST(first_of(client.result_of(number)) == -2.0F);
+    }
+    swarm.finish();
+  }
+}
+
 BOOST_AUTO_TEST_CASE(an_agent_may_have_several_models) {
   const Models models;
   FaultSwarm swarm(neural("models = { plus = \"" + models.same.file + "\", minus = \"" +

@@ -32,6 +32,7 @@ struct Agent {
   std::string state;
   std::string activity;
   std::uint64_t incarnation;
+  bool restart_due;
 };
 
 Result<std::vector<Agent>> agents_of(ControlClient& client) {
@@ -41,7 +42,7 @@ Result<std::vector<Agent>> agents_of(ControlClient& client) {
   for (const json& one : answer->object.value("agents", json::array()))
     agents.push_back({one.value("id", std::uint64_t{0}), one.value("name", std::string()),
                       one.value("state", std::string()), one.value("activity", std::string()),
-                      one.value("incarnation", std::uint64_t{0})});
+                      one.value("incarnation", std::uint64_t{0}), one.value("restart_due", false)});
   return agents;
 }
 
@@ -136,22 +137,28 @@ Result<void> wait_for_successors(ControlClient& client, const Options& options,
   });
 }
 
+/// Until none of the kind is left that was there before.
+Result<void> wait_for_renewal(ControlClient& client, const Options& options) {
+  return wait_until(client, options, [&](const std::vector<Agent>& agents) -> Result<bool> {
+    return std::none_of(agents.begin(), agents.end(), [&](const Agent& agent) {
+      return agent.kind == options.who &&
+             (agent.restart_due || agent.activity == "draining" || agent.state == "starting" ||
+              agent.state == "restarting");
+    });
+  });
+}
+
 Result<int> swap(const Cli& shared, const Options& options) {
   auto client = ControlClient::connect(shared.name);
   if (!client) return client.error();
   std::error_code failure;
   const auto model = std::filesystem::absolute(options.model, failure);
-  auto agents = agents_of(*client);
-  if (!agents) return agents.error();
-  std::erase_if(*agents, [&](const Agent& agent) {
-    return agent.kind != options.who || agent.state == "stopped";
-  });
   json request{{"verb", "agent.swap"}, {"kind", options.who}, {"model", model.string()}};
   if (!options.capability.empty()) request["capability"] = options.capability;
   auto swapped = ask(*client, request, {.timeout_ms = options.timeout_ms});
   if (!swapped) return swapped.error();
   if (!options.no_wait)
-    if (auto done = wait_for_successors(*client, options, *agents); !done) return done.error();
+    if (auto done = wait_for_renewal(*client, options); !done) return done.error();
   auto printed = shared.format == OutputFormat::json
                      ? print_json({{"kind", options.who}, {"model", model.string()}})
                      : Result<void>();
