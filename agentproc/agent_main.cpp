@@ -8,6 +8,7 @@
 
 #include "agentproc/agent_runtime.hpp"
 #include "agentproc/control_thread.hpp"
+#include "agentproc/data_operations.hpp"
 #include "agentproc/fault_operations.hpp"
 #include "agentproc/generic_agent.hpp"
 #include "agentproc/neural_agent.hpp"
@@ -21,7 +22,10 @@ namespace {
 
 HandlerSet make_handlers(const AgentContext& context) {
   HandlerSet handlers;
-  if (context.kind == AgentKind::generic) add_generic_operations(handlers);
+  if (context.kind == AgentKind::generic) {
+    add_generic_operations(handlers);
+    add_data_operations(handlers);
+  }
   for (const NamedModel& named : context.models) {
     auto handler = make_neural_handler(*named.model, context.batch);
     if (named.capability.empty())

@@ -127,7 +127,26 @@ bool is_valid_capability(std::string_view name) {
 
 std::vector<std::string> default_capabilities(AgentKind kind, std::string_view name) {
   if (kind == AgentKind::generic)
-    return {"noop", "echo", "hash", "sum", "sleep", "spin", "fill", "fail", "flaky", "concat"};
+    return {"noop",
+            "echo",
+            "hash",
+            "sum",
+            "sleep",
+            "spin",
+            "fill",
+            "fail",
+            "flaky",
+            "concat",
+            "bytes.hash",
+            "bytes.compress",
+            "bytes.decompress",
+            "bytes.histogram",
+            "tensor.map",
+            "tensor.filter",
+            "tensor.convert",
+            "tensor.reduce",
+            "tensor.statistics",
+            "tensor.histogram"};
   if (kind == AgentKind::quantum)
     return {"quantum.run", "quantum.amplitudes", "quantum.maxcut", "quantum.qubo"};
   return {std::string(name.substr(0, 31))};

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "agentproc/data_operations.hpp"
 #include "agentproc/fault_operations.hpp"
 #include "agentproc/generic_agent.hpp"
 #include "common/config.hpp"
@@ -42,7 +43,10 @@ class TestServices final : public TaskServices {
 };
 
 struct Operations {
-  Operations() { add_generic_operations(handlers); }
+  Operations() {
+    add_generic_operations(handlers);
+    add_data_operations(handlers);
+  }
   Outcome call(std::string_view name, std::string_view payload) {
     TaskContext task(services, 1, 1, name,
                      std::as_bytes(std::span(payload.data(), payload.size())));
@@ -65,10 +69,11 @@ BOOST_FIXTURE_TEST_SUITE(agent_operations, Operations)
 
 BOOST_AUTO_TEST_CASE(every_name_has_a_handler_and_is_a_capability) {
   add_fault_operations(handlers);
-  for (const auto name : generic_operation_names()) {
-    BOOST_CHECK(handlers.find(name) != nullptr);
-    BOOST_CHECK(is_valid_capability(name));
-  }
+  for (const auto& names : {generic_operation_names(), data_operation_names()})
+    for (const auto name : names) {
+      BOOST_CHECK(handlers.find(name) != nullptr);
+      BOOST_CHECK(is_valid_capability(name));
+    }
   for (const auto name : fault_operation_names()) {
     BOOST_CHECK(handlers.find(name) != nullptr);
     BOOST_CHECK(is_valid_capability(name));

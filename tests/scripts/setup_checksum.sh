@@ -46,5 +46,5 @@ else
 fi
 
 echo "-- nothing to do when all is there"
-mkdir "$MICROSWARM_CACHE_DIR/onnxruntime-1.26.0"
+mkdir "$MICROSWARM_CACHE_DIR"/{onnxruntime-1.26.0,vad-web-0.0.22,blazeface-1.2.0}
 "$setup" downloads >"$work/output" 2>&1 || fail "setup failed with a full cache"
