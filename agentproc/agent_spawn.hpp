@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "agentproc/agent_main.hpp"
+#include "agentproc/containment.hpp"
 #include "agentproc/script_command.hpp"
 #include "common/posix.hpp"
 #include "ipc/party_link.hpp"
@@ -40,8 +41,9 @@ class AgentCloner {
   /// `root_pid` is the caller's parent. Error (system): the C library's thread id is not where it
   /// is looked for.
   /// `supervisor`: the map of its segment, if there is one, which agents inherit.
-  static Result<AgentCloner> create(const TemplateSpec& spec, NeuralModel* model, pid_t root_pid,
-                                    AgentProgram program, Segment supervisor = {});
+  static Result<AgentCloner> create(const TemplateSpec& spec, Containment containment,
+                                    NeuralModel* model, pid_t root_pid, AgentProgram program,
+                                    Segment supervisor = {});
 
   struct Child {
     pid_t pid = -1;  ///< -1: none, see sys_errno
@@ -50,7 +52,7 @@ class AgentCloner {
   };
   /// Clones one agent. It gets `party_socket` as descriptor 3 and `log_pipe` (-1: the caller's) as
   /// 1 and 2; both stay open here. Its other descriptors but 0 are closed; it leads a session of
-  /// its own and dies with root. Everything else (uid, no_new_privs, not dumpable, no core files)
+  /// its own, dies with root, and is contained before it runs anything of its kind's. no_new_privs
   /// it has from the caller.
   Child spawn(const SpawnRequest& request, int party_socket, int log_pipe) noexcept;
 
@@ -67,8 +69,8 @@ class AgentCloner {
   Spare make_spare() noexcept;
 
  private:
-  AgentCloner(const TemplateSpec& spec, NeuralModel* model, pid_t root_pid, AgentProgram program,
-              Segment supervisor);
+  AgentCloner(const TemplateSpec& spec, Containment containment, NeuralModel* model, pid_t root_pid,
+              AgentProgram program, Segment supervisor);
 
   Child clone_child(pid_t& pid) noexcept;
   pid_t clone(int& pidfd) noexcept;
@@ -76,7 +78,9 @@ class AgentCloner {
   void take_name(const char* process, const std::string& role) noexcept;
   [[noreturn]] void wait_as_spare(int socket) noexcept;
   [[noreturn]] void become(const SpawnRequest& request) noexcept;
-  [[noreturn]] void exec_external() noexcept;
+  void make_party() noexcept;
+  void contain(const SpawnRequest& request) noexcept;
+  [[noreturn]] void exec_external(std::uint32_t uid) noexcept;
   void build_exec_arguments(const TemplateSpec& spec);
   /// Its agents are not this program.
   bool execs() const noexcept {
@@ -85,6 +89,7 @@ class AgentCloner {
 
   AgentContext context_;
   LogLevel log_level_;
+  Containment containment_;
   pid_t root_pid_;
   AgentProgram program_;
   PreparedParty prepared_;

@@ -12,6 +12,7 @@
 
 #include "common/cache_options.hpp"
 #include "common/compression.hpp"
+#include "common/containment_options.hpp"
 #include "common/ids.hpp"
 #include "common/result.hpp"
 #include "common/scheduling_options.hpp"
@@ -63,6 +64,7 @@ struct AgentSpec {
   std::uint32_t batch_max = 1;
   std::uint32_t batch_delay_us = 0;
   std::uint32_t qubits = qubits_default;  ///< quantum: the largest circuit; 16 << qubits bytes
+  ContainmentOptions containment = {};
 };
 
 /// One [[category]] table: tasks may name it; what they share and may use together.
@@ -149,6 +151,12 @@ struct SupervisionConfig {
   std::uint32_t register_timeout_ms = 10'000;  ///< spawn to registration of an agent
 };
 
+struct ContainmentConfig {
+  /// A swarm that runs as uid 0 gives each agent a uid from here on; 0 = they keep the swarm's. The
+  /// default is of a range that nothing else hands out.
+  std::uint32_t uid_base = 1'900'000'000;
+};
+
 struct WaitConfig {
   std::uint32_t spin_us = 50;  ///< upper bound of the adaptive spin before parking
 };
@@ -170,6 +178,7 @@ struct Config {
   TasksConfig tasks;
   SchedulerConfig scheduler;
   SupervisionConfig supervision;
+  ContainmentConfig containment;
   WaitConfig wait;
   LogConfig log;
   std::vector<CategorySpec> categories;  ///< the [[category]] tables, in their order

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "common/config_schema.hpp"
+#include "common/containment_json.hpp"
 #include "common/edit_distance.hpp"
 
 namespace micro_swarm {
@@ -62,6 +63,7 @@ nlohmann::json agent_to_json(const AgentSpec& spec) {
   if (spec.batch_max != 1) object["batch_max"] = spec.batch_max;
   if (spec.batch_delay_us != 0) object["batch_delay_us"] = spec.batch_delay_us;
   if (spec.kind == AgentKind::quantum) object["qubits"] = spec.qubits;
+  object.update(containment_to_json(spec));
   return object;
 }
 
@@ -121,6 +123,7 @@ Result<AgentSpec> agent_from_json(const nlohmann::json& object) {
         return usage(".qubits: expected a whole number from 1 to " + std::to_string(qubits_max));
       spec.qubits = qubits->get<std::uint32_t>();
     }
+    if (auto read = containment_from_json(object, spec); !read) return usage(read.error().message);
   } catch (const nlohmann::json::exception& error) {
     return usage(std::string(": a member has the wrong type: ") + error.what());
   }

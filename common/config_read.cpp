@@ -287,6 +287,7 @@ class Reader {
       read_setting(table, "qubits", spec.qubits, schema::qubits_range);
     read_model(table, spec);
     read_command(table, spec);
+    read_containment(table, spec);
     if (const auto* node = table.get("interface"); node != nullptr) {
       if (spec.kind != AgentKind::external)
         problems_.add(line_of(*node), "agent.interface",
@@ -381,6 +382,40 @@ class Reader {
     }
     if (spec.command.empty() || spec.command.front().empty())
       problems_.add(line_of(*node), key, "names no program");
+  }
+
+  void read_containment(const toml::table& table, AgentSpec& spec) {
+    ContainmentOptions& options = spec.containment;
+    read_setting(table, "contain", options.enabled, schema::Switch{});
+    read_setting(table, "memory_limit", options.memory_limit, schema::memory_limit_range);
+    if (table.get("uid") != nullptr)
+      read_setting(table, "uid", options.uid.emplace(0), schema::uid_range);
+    read_setting(table, "processes_max", options.processes_max, schema::processes_max_range);
+    read_paths(table, "readable", spec, options.readable);
+    read_paths(table, "writable", spec, options.writable);
+    if (options.enabled) return;
+    for (const char* key : {"readable", "writable", "memory_limit", "processes_max", "uid"})
+      if (const auto* node = table.get(key))
+        problems_.add(line_of(*node), std::string("agent.") + key,
+                      "holds for contained agents only, and contain is false");
+  }
+
+  void read_paths(const toml::table& table, std::string_view name, const AgentSpec& spec,
+                  std::vector<std::string>& paths) {
+    const auto* node = table.get(name);
+    if (node == nullptr) return;
+    const std::string key = "agent." + std::string(name);
+    if (spec.kind != AgentKind::external)
+      return problems_.add(line_of(*node), key, "only agents of kind \"external\" open files");
+    const auto* list = node->as_array();
+    if (list == nullptr) return problems_.wrong_type(*node, key, "an array of paths");
+    paths.clear();
+    for (const auto& item : *list) {
+      std::string text;
+      SettingReader{problems_, item, key}.read(text, schema::Text{});
+      if (text.empty()) return problems_.add(line_of(item), key, "holds an empty path");
+      paths.push_back((file_.parent_path() / text).lexically_normal().string());
+    }
   }
 
   void read_environment(const toml::node& node, AgentSpec& spec) {

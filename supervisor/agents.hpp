@@ -14,6 +14,7 @@
 #include <optional>
 
 #include "ipc/template_protocol.hpp"
+#include "supervisor/agent_uids.hpp"
 #include "supervisor/fd_store.hpp"
 #include "supervisor/parties.hpp"
 #include "supervisor/restart_policy.hpp"
@@ -71,7 +72,7 @@ class Agents {
   struct Template {
     std::optional<WatchedFd> socket;
     std::optional<WatchedFd> log_pipe;
-    std::string log_tail;
+    LogLines log_lines;
     RestartPolicyState restarts;
     std::uint64_t started_ns = 0;
     std::uint64_t not_before_ns = 0;  ///< dead, to be started again then; 0 = no
@@ -145,6 +146,7 @@ class Agents {
   std::vector<PartyId> unsettled_;       ///< dead, their rings not drained to the end yet
   std::function<void(const Error&)> fatal_;
   StraySweeper strays_;
+  const AgentUids uids_;
   PartyId configured_ = 0;  ///< agents are 0..configured_-1
   bool sweep_due_ = false;
   bool stopping_ = false;

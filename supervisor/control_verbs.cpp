@@ -235,6 +235,7 @@ json ControlVerbs::agent(PartyId p, bool whole) const {
                  {"incarnation", row.incarnation},
                  {"restarts", row.restarts},
                  {"deaths", row.deaths},
+                 {"log_lines_dropped", peer.log_lines.dropped()},
                  {"in_flight", parts_.tasks.running_on(p).size()},
                  {"leased_bytes", parts_.banks.leased_bytes(p)},
                  {"memory_quota", parts_.banks.quota_bytes(p)}};

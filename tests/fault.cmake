@@ -17,6 +17,16 @@ target_link_libraries(rogue_agent PRIVATE ms_agentproc ms_flags)
 ms_fault_test(isolation SOURCES fault_isolation_test.cpp LIBS ms_ipc)
 add_dependencies(test_fault_isolation rogue_agent)
 
+# A hostile agent, in a swarm of uid 0 (where this runs as that) and in one of an ordinary user.
+add_executable(hostile_agent hostile_agent.cpp)
+set_target_properties(hostile_agent PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+target_link_libraries(hostile_agent PRIVATE ms_agentproc ms_flags)
+ms_fault_test(hostile SOURCES fault_hostile_test.cpp LIBS ms_ipc)
+add_dependencies(test_fault_hostile hostile_agent)
+add_test(NAME fault.hostile_as_user
+         COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/scripts/as_user.sh $<TARGET_FILE:test_fault_hostile>)
+ms_test_properties(fault.hostile_as_user TIMEOUT 120 NOT_UNDER asan tsan)
+
 # Agents over the C ABI: built as a stranger builds them, with nothing of ours but the library.
 foreach(agent abi_agent.c ../examples/agents/shout.c ../examples/agents/scale.cpp)
   get_filename_component(name ${agent} NAME_WE)
