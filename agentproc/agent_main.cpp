@@ -12,6 +12,7 @@
 #include "agentproc/fault_operations.hpp"
 #include "agentproc/generic_agent.hpp"
 #include "agentproc/neural_agent.hpp"
+#include "agentproc/plugin_loader.hpp"
 #include "agentproc/quantum_agent.hpp"
 #include "agentproc/script_agent.hpp"
 #include "common/log.hpp"
@@ -25,6 +26,7 @@ HandlerSet make_handlers(const AgentContext& context) {
   if (context.kind == AgentKind::generic) {
     add_generic_operations(handlers);
     add_data_operations(handlers);
+    add_plugin_operations(handlers, context.plugin_operations);
   }
   for (const NamedModel& named : context.models) {
     auto handler = make_neural_handler(*named.model, context.batch);

@@ -11,6 +11,8 @@
 #include "common/config.hpp"
 #include "common/ids.hpp"
 
+struct msw_operation;
+
 namespace micro_swarm {
 
 class NeuralModel;
@@ -40,6 +42,8 @@ struct AgentContext {
   PreparedParty* prepared = nullptr;
   /// Kind neural: the template's models, weights shared copy-on-write. Must outlive the call.
   std::vector<NamedModel> models;
+  /// Kind generic: what the template's plugins offer.
+  std::vector<const msw_operation*> plugin_operations;
   BatchLimits batch;  ///< of each model's handler
   /// Kind external with a script behind it; null: none. Must outlive the call.
   const ScriptCommand* script = nullptr;

@@ -6,6 +6,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -13,6 +14,7 @@
 #include <cstdio>
 #include <cstring>
 
+#include "agentproc/script_files.hpp"
 #include "common/log.hpp"
 
 namespace micro_swarm {
@@ -41,6 +43,15 @@ pid_t* find_library_tid() noexcept {
   return found;
 }
 
+/// Its log pipes become its own: who names them as files, such as /dev/stderr, opens them anew.
+void give_pipes_to(uid_t uid) noexcept {
+  for (const int fd : {STDOUT_FILENO, STDERR_FILENO}) {
+    struct stat there {};
+    if (::fstat(fd, &there) == 0 && S_ISFIFO(there.st_mode)) [[maybe_unused]]
+      const int given = ::fchown(fd, uid, uid);
+  }
+}
+
 bool is_set(const char* entry, std::string_view assignment) {
   const auto name = assignment.substr(0, assignment.find('=') + 1);
   return std::string_view(entry).starts_with(name);
@@ -48,15 +59,19 @@ bool is_set(const char* entry, std::string_view assignment) {
 
 }  // namespace
 
-AgentCloner::AgentCloner(const TemplateSpec& spec, std::vector<NamedModel> models, pid_t root_pid,
-                         AgentProgram program, Segment supervisor)
-    : log_level_(spec.log_level), root_pid_(root_pid), program_(program) {
+AgentCloner::AgentCloner(const TemplateSpec& spec, Containment containment, AgentWork work,
+                         pid_t root_pid, AgentProgram program, Segment supervisor)
+    : log_level_(spec.log_level),
+      containment_(std::move(containment)),
+      root_pid_(root_pid),
+      program_(program) {
   prepared_.supervisor = std::move(supervisor);
   context_.socket = party_socket_fd;
   context_.kind = spec.kind;
   for (const auto& capability : spec.capabilities)
     context_.capabilities.push_back({capability.name, capability.id});
-  context_.models = std::move(models);
+  context_.models = std::move(work.models);
+  context_.plugin_operations = std::move(work.plugin_operations);
   context_.batch = {spec.batch_max, std::uint64_t{spec.batch_delay_us} * 1'000};
   if (spec.kind == AgentKind::external)
     script_ = {spec.interface, spec.command, spec.environment, spec.files_directory,
@@ -64,9 +79,11 @@ AgentCloner::AgentCloner(const TemplateSpec& spec, std::vector<NamedModel> model
   context_.qubits = spec.qubits;
 }
 
-Result<AgentCloner> AgentCloner::create(const TemplateSpec& spec, std::vector<NamedModel> models,
-                                        pid_t root_pid, AgentProgram program, Segment supervisor) {
-  AgentCloner cloner(spec, std::move(models), root_pid, program, std::move(supervisor));
+Result<AgentCloner> AgentCloner::create(const TemplateSpec& spec, Containment containment,
+                                        AgentWork work, pid_t root_pid, AgentProgram program,
+                                        Segment supervisor) {
+  AgentCloner cloner(spec, std::move(containment), std::move(work), root_pid, program,
+                     std::move(supervisor));
   cloner.library_tid_ = find_library_tid();
   if (cloner.library_tid_ == nullptr)
     return Error{ErrorCode::system, "the C library's thread id was not found in its descriptor", 0};
@@ -186,11 +203,7 @@ void AgentCloner::wait_as_spare(int socket) noexcept {
   leave_parent(socket);
   take_name("ms-spare", "agent/spare");
   if (!execs()) {
-    // What fails here is tried again, and its failure told, when it is somebody.
-    if (auto made = PreparedParty::make()) {
-      made->supervisor = std::move(prepared_.supervisor);
-      prepared_ = std::move(*made);
-    }
+    make_party();
     if (program_.warm_up != nullptr) program_.warm_up(context_);
   }
   SpawnRequest request;
@@ -208,11 +221,48 @@ void AgentCloner::wait_as_spare(int socket) noexcept {
   become(request);
 }
 
+/// What fails here is tried again, and its failure told, by the agent itself.
+void AgentCloner::make_party() noexcept {
+  auto made = PreparedParty::make();
+  if (!made) return;
+  made->supervisor = std::move(prepared_.supervisor);
+  prepared_ = std::move(*made);
+}
+
+/// An agent that cannot be contained is none.
+void AgentCloner::contain(const SpawnRequest& request) noexcept {
+  Result<void> contained;
+  std::string files;
+  if (script_.interface != AgentInterface::protocol) {
+    // Its rights to the directory above end with what comes next.
+    auto made = ScriptFiles::make_directory(script_.files_directory, std::to_string(request.party),
+                                            request.uid);
+    if (made)
+      files = std::move(*made);
+    else
+      contained = made.error();
+  }
+  if (request.uid != 0) give_pipes_to(request.uid);
+  if (contained) contained = containment_.enter(request.uid, root_pid_, files);
+  if (contained && !files.empty() && ::access(files.c_str(), R_OK | W_OK | X_OK) != 0)
+    contained = system_error("uid " + std::to_string(::getuid()) + " cannot use " + files +
+                                 ": let others pass the directories above it (chmod o+x)",
+                             errno);
+  if (contained) return;
+  std::fprintf(stderr, "microswarm: agent %u: %s\n", unsigned{request.party},
+               contained.error().message.c_str());
+  std::fflush(stderr);
+  ::_exit(to_int(ExitCode::failed));
+}
+
 void AgentCloner::become(const SpawnRequest& request) noexcept {
   ::setsid();
   context_.party = request.party;
   context_.incarnation = request.incarnation;
-  if (execs()) exec_external();
+  // While it can still look into /proc for what its segment says of it.
+  if (!execs() && !prepared_.own) make_party();
+  contain(request);
+  if (execs()) exec_external(request.uid);
 
   context_.prepared = &prepared_;
   if (script_.interface != AgentInterface::protocol) context_.script = &script_;
@@ -224,7 +274,7 @@ void AgentCloner::become(const SpawnRequest& request) noexcept {
   ::_exit(code);  // what the template's objects clean up is not this process's
 }
 
-void AgentCloner::exec_external() noexcept {
+void AgentCloner::exec_external(std::uint32_t uid) noexcept {
   for (auto& text : environment_texts_) environment_.push_back(text.data());
   std::snprintf(party_text_.data(), party_text_.size(), "MICROSWARM_AGENT_ID=%u",
                 unsigned{context_.party});
@@ -235,8 +285,11 @@ void AgentCloner::exec_external() noexcept {
   environment_.push_back(nullptr);
   ::execvpe(arguments_[0], arguments_.data(), environment_.data());
   const int error = errno;
-  std::fprintf(stderr, "microswarm: agent %u: cannot run %s: %s\n", unsigned{context_.party},
+  std::fprintf(stderr, "microswarm: agent %u: cannot run %s: %s", unsigned{context_.party},
                arguments_[0], std::strerror(error));
+  if (error == EACCES && uid != 0)
+    std::fprintf(stderr, "; the agent is uid %u: let others run it, or give its kind a uid", uid);
+  std::fputs("\n", stderr);
   std::fflush(stderr);
   ::_exit(error == ENOENT ? 127 : 126);
 }

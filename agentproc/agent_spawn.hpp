@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "agentproc/agent_main.hpp"
+#include "agentproc/containment.hpp"
 #include "agentproc/script_command.hpp"
 #include "common/posix.hpp"
 #include "ipc/party_link.hpp"
@@ -27,6 +28,12 @@ struct AgentProgram {
   void (*warm_up)(const AgentContext& context) = nullptr;
 };
 
+/// What a template has loaded for its agents; outlives the cloner.
+struct AgentWork {
+  std::vector<NamedModel> models;
+  std::vector<const msw_operation*> plugin_operations;
+};
+
 /// Makes agents out of the calling process, which must be single-threaded. They are children of
 /// its parent (CLONE_PARENT), so they outlive it, and share its memory copy-on-write.
 ///
@@ -42,8 +49,9 @@ class AgentCloner {
   /// `root_pid` is the caller's parent. Error (system): the C library's thread id is not where it
   /// is looked for.
   /// `supervisor`: the map of its segment, if there is one, which agents inherit.
-  static Result<AgentCloner> create(const TemplateSpec& spec, std::vector<NamedModel> models,
-                                    pid_t root_pid, AgentProgram program, Segment supervisor = {});
+  static Result<AgentCloner> create(const TemplateSpec& spec, Containment containment,
+                                    AgentWork work, pid_t root_pid, AgentProgram program,
+                                    Segment supervisor = {});
 
   struct Child {
     pid_t pid = -1;  ///< -1: none, see sys_errno
@@ -52,7 +60,7 @@ class AgentCloner {
   };
   /// Clones one agent. It gets `party_socket` as descriptor 3 and `log_pipe` (-1: the caller's) as
   /// 1 and 2; both stay open here. Its other descriptors but 0 are closed; it leads a session of
-  /// its own and dies with root. Everything else (uid, no_new_privs, not dumpable, no core files)
+  /// its own, dies with root, and is contained before it runs anything of its kind's. no_new_privs
   /// it has from the caller.
   Child spawn(const SpawnRequest& request, int party_socket, int log_pipe) noexcept;
 
@@ -69,7 +77,7 @@ class AgentCloner {
   Spare make_spare() noexcept;
 
  private:
-  AgentCloner(const TemplateSpec& spec, std::vector<NamedModel> models, pid_t root_pid,
+  AgentCloner(const TemplateSpec& spec, Containment containment, AgentWork work, pid_t root_pid,
               AgentProgram program, Segment supervisor);
 
   Child clone_child(pid_t& pid) noexcept;
@@ -78,7 +86,9 @@ class AgentCloner {
   void take_name(const char* process, const std::string& role) noexcept;
   [[noreturn]] void wait_as_spare(int socket) noexcept;
   [[noreturn]] void become(const SpawnRequest& request) noexcept;
-  [[noreturn]] void exec_external() noexcept;
+  void make_party() noexcept;
+  void contain(const SpawnRequest& request) noexcept;
+  [[noreturn]] void exec_external(std::uint32_t uid) noexcept;
   void build_exec_arguments(const TemplateSpec& spec);
   /// Its agents are not this program.
   bool execs() const noexcept {
@@ -87,6 +97,7 @@ class AgentCloner {
 
   AgentContext context_;
   LogLevel log_level_;
+  Containment containment_;
   pid_t root_pid_;
   AgentProgram program_;
   PreparedParty prepared_;

@@ -30,6 +30,8 @@ std::vector<std::string> environment_of(const ScriptCommand& command, PartyId pa
   variables["MICROSWARM_AGENT_ID"] = std::to_string(party);
   variables["MICROSWARM_INCARNATION"] = std::to_string(incarnation);
   variables["MICROSWARM_FILES"] = directory;
+  // The one place it can write by default; who names another knows that it may.
+  if (!command.environment.contains("TMPDIR")) variables["TMPDIR"] = directory;
   std::vector<std::string> texts;
   for (const auto& [name, value] : variables) texts.push_back(name + "=" + value);
   return texts;

@@ -11,7 +11,8 @@
 
 namespace micro_swarm {
 
-Result<ScriptFiles> ScriptFiles::make(const std::string& parent, const std::string& name) {
+Result<std::string> ScriptFiles::make_directory(const std::string& parent, const std::string& name,
+                                                uid_t owner) {
   const auto make_one = [](const std::string& path) {
     return posix_call("mkdir " + path, [&path] { return ::mkdir(path.c_str(), 0700); }, {EEXIST});
   };
@@ -20,6 +21,16 @@ Result<ScriptFiles> ScriptFiles::make(const std::string& parent, const std::stri
   std::error_code failure;
   std::filesystem::remove_all(path, failure);  // a predecessor's
   if (auto made = make_one(path); !made) return made.error();
+  if (owner == 0) return path;
+  if (::chmod(parent.c_str(), 0711) != 0) return system_error("chmod " + parent, errno);
+  if (::chown(path.c_str(), owner, owner) != 0) return system_error("chown " + path, errno);
+  return path;
+}
+
+Result<ScriptFiles> ScriptFiles::make(const std::string& parent, const std::string& name) {
+  auto made = make_directory(parent, name, 0);
+  if (!made) return made.error();
+  std::string path = std::move(*made);
   const auto opened = posix_call("open " + path, [&path] {
     return ::open(path.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
   });

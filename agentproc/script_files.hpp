@@ -1,5 +1,7 @@
 #pragma once
 
+#include <sys/types.h>
+
 #include <span>
 #include <string>
 #include <string_view>
@@ -15,6 +17,11 @@ class ScriptFiles {
  public:
   /// `parent` is made if it is missing; its own parent is private to the swarm.
   static Result<ScriptFiles> make(const std::string& parent, const std::string& name);
+  /// The directory alone, empty, for a process that is about to lose the right to make it: owned by
+  /// `owner` (0: by the caller), who may pass `parent`, but not look into it. Its path. make()
+  /// takes it over.
+  static Result<std::string> make_directory(const std::string& parent, const std::string& name,
+                                            uid_t owner);
   ScriptFiles(ScriptFiles&& other) noexcept
       : path_(std::exchange(other.path_, {})), directory_(std::move(other.directory_)) {}
   ScriptFiles& operator=(ScriptFiles&&) = delete;

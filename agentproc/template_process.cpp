@@ -1,7 +1,6 @@
 #include "agentproc/template_process.hpp"
 
 #include <fcntl.h>
-#include <grp.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
@@ -18,7 +17,9 @@
 
 #include "agentproc/heap_holes.hpp"
 #include "agentproc/neural_model.hpp"
+#include "agentproc/plugin_loader.hpp"
 #include "common/log.hpp"
+#include "common/own_uid.hpp"
 
 namespace micro_swarm {
 
@@ -74,17 +75,10 @@ Result<void> must(const char* what, int result) {
   return {};
 }
 
-Result<void> drop_identity(const TemplateSpec& spec) {
-  if (!spec.uid) return {};
-  const gid_t gid = spec.gid.value_or(*spec.uid);
-  if (auto done = must("setgroups", ::setgroups(0, nullptr)); !done) return done;
-  if (auto done = must("setresgid", ::setresgid(gid, gid, gid)); !done) return done;
-  return must("setresuid", ::setresuid(*spec.uid, *spec.uid, *spec.uid));
-}
-
 /// Everything agents inherit. Precondition: the model file is read.
 Result<void> confine(const TemplateSpec& spec, pid_t root_pid) {
-  if (auto done = drop_identity(spec); !done) return done;
+  if (spec.uid)
+    if (auto done = become_uid(*spec.uid, spec.gid); !done) return done;
   if (auto done = must("prctl(PDEATHSIG)", ::prctl(PR_SET_PDEATHSIG, SIGKILL)); !done) return done;
   if (::getppid() != root_pid) ::_exit(to_int(ExitCode::failed));
   if (auto done = must("prctl(DUMPABLE)", ::prctl(PR_SET_DUMPABLE, 0)); !done) return done;
@@ -108,7 +102,12 @@ class Template {
     if (auto loaded = load(**spec); !loaded) return loaded;
     auto supervisor = map_supervisor(**spec, std::move(segment_fd));
     if (!supervisor) return supervisor.error();
-    auto cloner = AgentCloner::create(**spec, named_, root_pid_, program_, std::move(*supervisor));
+    auto containment = Containment::plan(**spec);
+    if (!containment) return containment.error();
+    if (const std::string missing = containment->missing(); !missing.empty())
+      log::warn("agents of kind {} are contained with what there is: {}", (*spec)->name, missing);
+    auto cloner = AgentCloner::create(**spec, std::move(*containment), work_, root_pid_, program_,
+                                      std::move(*supervisor));
     if (!cloner) return cloner.error();
     fill_heap_holes();
     TemplateMessage ready;
@@ -153,8 +152,15 @@ class Template {
       if (!loaded) return loaded.error();
       models_.emplace(file, std::move(*loaded));
     }
-    for (const auto& [capability, file] : files) named_.push_back({capability, &models_.at(file)});
-    return {};
+    for (const auto& [capability, file] : files)
+      work_.models.push_back({capability, &models_.at(file)});
+    if (spec.plugins.empty()) return {};
+    auto operations = load_plugins(spec.plugins);
+    if (!operations) return operations.error();
+    work_.plugin_operations = std::move(*operations);
+    std::vector<std::string> wanted;
+    for (const auto& capability : spec.capabilities) wanted.push_back(capability.name);
+    return check_offered(wanted, work_.plugin_operations);
   }
 
   Result<void> serve(AgentCloner& cloner) {
@@ -210,7 +216,7 @@ class Template {
   pid_t root_pid_;
   AgentProgram program_;
   std::map<std::string, NeuralModel> models_;  ///< by file
-  std::vector<NamedModel> named_;
+  AgentWork work_;
   AgentCloner::Spare spare_;
 };
 

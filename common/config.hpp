@@ -12,6 +12,7 @@
 
 #include "common/cache_options.hpp"
 #include "common/compression.hpp"
+#include "common/containment_options.hpp"
 #include "common/ids.hpp"
 #include "common/result.hpp"
 #include "common/scheduling_options.hpp"
@@ -53,6 +54,7 @@ struct AgentSpec {
   std::filesystem::path model;            ///< neural: absolute path of the ONNX file
   /// Neural, instead of `model`: a file for each of its capabilities.
   std::map<std::string, std::filesystem::path> models;
+  std::vector<std::filesystem::path> plugins;      ///< generic: shared libraries, absolute
   std::vector<std::string> command;                ///< external: argv, never empty
   std::map<std::string, std::string> environment;  ///< added to the agent's environment
   std::uint32_t version = 1;  ///< of all its capabilities; tasks may ask for a least one
@@ -68,6 +70,7 @@ struct AgentSpec {
   /// An agent that has done so many tasks, or is so old, is replaced by a new one; 0 = never.
   std::uint32_t max_tasks = 0;
   std::uint32_t max_age_ms = 0;
+  ContainmentOptions containment = {};
 };
 
 /// One [[category]] table: tasks may name it; what they share and may use together.
@@ -154,6 +157,12 @@ struct SupervisionConfig {
   std::uint32_t register_timeout_ms = 10'000;  ///< spawn to registration of an agent
 };
 
+struct ContainmentConfig {
+  /// A swarm that runs as uid 0 gives each agent a uid from here on; 0 = they keep the swarm's. The
+  /// default is of a range that nothing else hands out.
+  std::uint32_t uid_base = 1'900'000'000;
+};
+
 struct WaitConfig {
   std::uint32_t spin_us = 50;  ///< upper bound of the adaptive spin before parking
 };
@@ -175,6 +184,7 @@ struct Config {
   TasksConfig tasks;
   SchedulerConfig scheduler;
   SupervisionConfig supervision;
+  ContainmentConfig containment;
   WaitConfig wait;
   LogConfig log;
   std::vector<CategorySpec> categories;  ///< the [[category]] tables, in their order

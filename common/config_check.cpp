@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "common/config_schema.hpp"
+#include "common/containment_json.hpp"
 #include "common/edit_distance.hpp"
 
 namespace micro_swarm {
@@ -42,6 +43,8 @@ Result<AgentSpec> check_agent(const Config& config, AgentSpec spec) {
   if (spec.capabilities.empty()) spec.capabilities = default_capabilities(spec.kind, spec.name);
   if (!spec.model.empty())
     if (auto done = make_absolute(spec.model); !done) return done.error();
+  for (auto& file : spec.plugins)
+    if (auto done = make_absolute(file); !done) return done.error();
   for (auto& [capability, file] : spec.models)
     if (auto done = make_absolute(file); !done) return done.error();
   Config all;
@@ -62,6 +65,7 @@ nlohmann::json agent_to_json(const AgentSpec& spec) {
                         {"weight", spec.weight}};
   if (spec.models.empty()) object["capabilities"] = spec.capabilities;
   if (!spec.model.empty()) object["model"] = spec.model.string();
+  for (const auto& file : spec.plugins) object["plugins"].push_back(file.string());
   for (const auto& [capability, file] : spec.models) object["models"][capability] = file.string();
   if (!spec.command.empty()) object["command"] = spec.command;
   if (spec.interface != AgentInterface::protocol)
@@ -73,6 +77,7 @@ nlohmann::json agent_to_json(const AgentSpec& spec) {
   if (spec.batch_max != 1) object["batch_max"] = spec.batch_max;
   if (spec.batch_delay_us != 0) object["batch_delay_us"] = spec.batch_delay_us;
   if (spec.kind == AgentKind::quantum) object["qubits"] = spec.qubits;
+  object.update(containment_to_json(spec));
   return object;
 }
 
@@ -105,6 +110,8 @@ Result<AgentSpec> agent_from_json(const nlohmann::json& object) {
     spec.version = object.value("version", spec.version);
     spec.weight = object.value("weight", spec.weight);
     spec.model = object.value("model", std::string());
+    for (const std::string& file : object.value("plugins", std::vector<std::string>()))
+      spec.plugins.emplace_back(file);
     for (const auto& [capability, file] :
          object.value("models", std::map<std::string, std::string>()))
       spec.models[capability] = file;
@@ -140,6 +147,7 @@ Result<AgentSpec> agent_from_json(const nlohmann::json& object) {
         return usage(".qubits: expected a whole number from 1 to " + std::to_string(qubits_max));
       spec.qubits = qubits->get<std::uint32_t>();
     }
+    if (auto read = containment_from_json(object, spec); !read) return usage(read.error().message);
   } catch (const nlohmann::json::exception& error) {
     return usage(std::string(": a member has the wrong type: ") + error.what());
   }

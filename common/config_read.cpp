@@ -288,7 +288,9 @@ class Reader {
     else
       read_setting(table, "qubits", spec.qubits, schema::qubits_range);
     read_models(table, spec);
+    if (const auto* node = table.get("plugins")) read_plugins(*node, spec);
     read_command(table, spec);
+    read_containment(table, spec);
     if (const auto* node = table.get("interface"); node != nullptr) {
       if (spec.kind != AgentKind::external)
         problems_.add(line_of(*node), "agent.interface",
@@ -344,7 +346,7 @@ class Reader {
           problems_.add(line_of(*node), key, "only agents of kind \"neural\" have a model");
       return;
     }
-    if (one != nullptr) spec.model = read_model(*one, "agent.model");
+    if (one != nullptr) spec.model = read_file(*one, "agent.model");
     if (several == nullptr) {
       if (one == nullptr)
         problems_.add(line_of(table), "agent.model",
@@ -368,13 +370,25 @@ class Reader {
       if (!is_valid_capability(capability))
         problems_.add(line_of(file), key + "." + capability,
                       "is no name of a capability: 1 to 31 of [a-z0-9_.-]");
-      spec.models[capability] = read_model(file, key + "." + capability);
+      spec.models[capability] = read_file(file, key + "." + capability);
       spec.capabilities.push_back(capability);
     }
   }
 
+  void read_plugins(const toml::node& node, AgentSpec& spec) {
+    const std::string key = "agent.plugins";
+    if (spec.kind != AgentKind::generic)
+      return problems_.add(line_of(node), key, "only agents of kind \"generic\" have plugins");
+    const auto* files = node.as_array();
+    if (files == nullptr) return problems_.wrong_type(node, key, "an array of files");
+    for (const auto& file : *files) {
+      auto path = read_file(file, key);
+      if (!path.empty()) spec.plugins.push_back(std::move(path));
+    }
+  }
+
   /// The absolute path of a readable file; empty: it is none.
-  std::filesystem::path read_model(const toml::node& node, const std::string& key) {
+  std::filesystem::path read_file(const toml::node& node, const std::string& key) {
     std::string text;
     SettingReader{problems_, node, key}.read(text, schema::Text{});
     if (text.empty()) return {};
@@ -413,6 +427,40 @@ class Reader {
     }
     if (spec.command.empty() || spec.command.front().empty())
       problems_.add(line_of(*node), key, "names no program");
+  }
+
+  void read_containment(const toml::table& table, AgentSpec& spec) {
+    ContainmentOptions& options = spec.containment;
+    read_setting(table, "contain", options.enabled, schema::Switch{});
+    read_setting(table, "memory_limit", options.memory_limit, schema::memory_limit_range);
+    if (table.get("uid") != nullptr)
+      read_setting(table, "uid", options.uid.emplace(0), schema::uid_range);
+    read_setting(table, "processes_max", options.processes_max, schema::processes_max_range);
+    read_paths(table, "readable", spec, options.readable);
+    read_paths(table, "writable", spec, options.writable);
+    if (options.enabled) return;
+    for (const char* key : {"readable", "writable", "memory_limit", "processes_max", "uid"})
+      if (const auto* node = table.get(key))
+        problems_.add(line_of(*node), std::string("agent.") + key,
+                      "holds for contained agents only, and contain is false");
+  }
+
+  void read_paths(const toml::table& table, std::string_view name, const AgentSpec& spec,
+                  std::vector<std::string>& paths) {
+    const auto* node = table.get(name);
+    if (node == nullptr) return;
+    const std::string key = "agent." + std::string(name);
+    if (spec.kind != AgentKind::external)
+      return problems_.add(line_of(*node), key, "only agents of kind \"external\" open files");
+    const auto* list = node->as_array();
+    if (list == nullptr) return problems_.wrong_type(*node, key, "an array of paths");
+    paths.clear();
+    for (const auto& item : *list) {
+      std::string text;
+      SettingReader{problems_, item, key}.read(text, schema::Text{});
+      if (text.empty()) return problems_.add(line_of(item), key, "holds an empty path");
+      paths.push_back((file_.parent_path() / text).lexically_normal().string());
+    }
   }
 
   void read_environment(const toml::node& node, AgentSpec& spec) {

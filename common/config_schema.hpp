@@ -168,6 +168,9 @@ void visit_settings(AConfig& c, Visitor&& v) {
   v("supervision", "drain_timeout_ms", s.drain_timeout_ms, Range{0, day_ms});
   v("supervision", "register_timeout_ms", s.register_timeout_ms, Range{100, 600'000});
 
+  // uid_base plus an agent's or a kind's number is a uid; the last one means "none".
+  v("containment", "uid_base", c.containment.uid_base, Range{0, 4'294'960'000});
+
   v("wait", "spin_us", c.wait.spin_us, Range{0, 1'000});
 
   v("log", "level", c.log.level, Choice{});
@@ -176,10 +179,15 @@ void visit_settings(AConfig& c, Visitor&& v) {
 inline constexpr Range batch_max_range{1, 16};
 inline constexpr Range batch_delay_us_range{0, 1'000'000};
 inline constexpr Range lifetime_range{0, 4'000'000'000};
-inline constexpr std::array<std::string_view, 17> agent_keys{
+inline constexpr SizeRange memory_limit_range{0, std::uint64_t{1} << 40, false};
+inline constexpr Range processes_max_range{2, 4'096};
+/// uid 0 is the swarm's own: who wants that says contain = false.
+inline constexpr Range uid_range{1, 4'294'967'294};
+inline constexpr std::array<std::string_view, 24> agent_keys{
     "name",           "kind",    "count",     "capabilities", "version",      "weight",
     "model",          "command", "interface", "environment",  "memory_quota", "batch_max",
-    "batch_delay_us", "qubits",  "max_tasks", "max_age_ms",   "models"};
+    "batch_delay_us", "qubits",  "contain",   "readable",     "writable",     "memory_limit",
+    "processes_max",  "uid",     "max_tasks", "max_age_ms",   "models",       "plugins"};
 
 /// Calls v(key, value, rule) for every setting of a [[category]].
 template <class ACategory, class Visitor>

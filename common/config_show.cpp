@@ -3,6 +3,7 @@
 
 #include "common/config.hpp"
 #include "common/config_schema.hpp"
+#include "common/containment_json.hpp"
 #include "common/size_text.hpp"
 
 namespace micro_swarm {
@@ -72,6 +73,23 @@ nlohmann::json json_value(const Value& value) {
     return value;
 }
 
+/// Beside contain = false the others would be mistakes.
+void append_containment(const AgentSpec& spec, std::string& out) {
+  const ContainmentOptions& options = spec.containment;
+  out += std::string("contain = ") + (options.enabled ? "true" : "false") + "\n";
+  if (!options.enabled) return;
+  out += "memory_limit = " + toml_string(exact_size_text(options.memory_limit)) + "\n";
+  if (options.uid) out += "uid = " + std::to_string(*options.uid) + "\n";
+  out += "processes_max = " + std::to_string(options.processes_max) + "\n";
+  if (spec.kind != AgentKind::external) return;
+  out += "readable = " + toml_strings(options.readable) + "\n";
+  out += "writable = " + toml_strings(options.writable) + "\n";
+}
+
+std::vector<std::string> texts_of(const std::vector<std::filesystem::path>& paths) {
+  return {paths.begin(), paths.end()};
+}
+
 void append_agent(const AgentSpec& spec, std::string& out) {
   out += "\n[[agent]]\nname = " + toml_string(spec.name) + "\n";
   out += "kind = " + toml_string(name_of(spec.kind)) + "\n";
@@ -82,6 +100,7 @@ void append_agent(const AgentSpec& spec, std::string& out) {
   if (spec.max_tasks != 0) out += "max_tasks = " + std::to_string(spec.max_tasks) + "\n";
   if (spec.max_age_ms != 0) out += "max_age_ms = " + std::to_string(spec.max_age_ms) + "\n";
   if (!spec.model.empty()) out += "model = " + toml_string(spec.model.string()) + "\n";
+  if (!spec.plugins.empty()) out += "plugins = " + toml_strings(texts_of(spec.plugins)) + "\n";
   if (!spec.models.empty()) {
     std::string files;
     for (const auto& [capability, file] : spec.models)
@@ -99,6 +118,7 @@ void append_agent(const AgentSpec& spec, std::string& out) {
   if (spec.batch_delay_us != 0)
     out += "batch_delay_us = " + std::to_string(spec.batch_delay_us) + "\n";
   if (spec.kind == AgentKind::quantum) out += "qubits = " + std::to_string(spec.qubits) + "\n";
+  append_containment(spec, out);
   if (spec.environment.empty()) return;
   out += "[agent.environment]\n";
   for (const auto& [name, value] : spec.environment)
@@ -157,6 +177,7 @@ nlohmann::json to_json(const Config& config) {
                       {"environment", spec.environment}});
     if (spec.kind == AgentKind::external)
       agents.back()["interface"] = std::string(name_of(spec.interface));
+    if (!spec.plugins.empty()) agents.back()["plugins"] = texts_of(spec.plugins);
     for (const auto& [capability, file] : spec.models)
       agents.back()["models"][capability] = file.string();
     if (spec.memory_quota) agents.back()["memory_quota"] = *spec.memory_quota;
@@ -165,6 +186,7 @@ nlohmann::json to_json(const Config& config) {
       agents.back()["batch_delay_us"] = spec.batch_delay_us;
     }
     if (spec.kind == AgentKind::quantum) agents.back()["qubits"] = spec.qubits;
+    agents.back().update(containment_to_json(spec));
   }
   nlohmann::json categories = nlohmann::json::array();
   for (const auto& spec : config.categories) {

@@ -43,7 +43,9 @@ Error unusable(const std::string& directory, const std::string& why, int sys_err
 /// Only the last component: a missing parent is a session directory that is not there (any more),
 /// and creating that for somebody else would do harm.
 Result<void> create_directory(const std::string& directory) {
-  if (::mkdir(directory.c_str(), 0700) == 0 || errno == EEXIST) return {};
+  // Agents of other uids pass it on their way to their files; what lies in it is closed to them.
+  const mode_t mode = ::geteuid() == 0 ? 0711 : 0700;
+  if (::mkdir(directory.c_str(), mode) == 0 || errno == EEXIST) return {};
   const int error = errno;
   return unusable(directory, std::string("cannot be created (") + ::strerror(error) + ")", error);
 }

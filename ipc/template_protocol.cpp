@@ -36,6 +36,7 @@ Result<std::string> encode_template_spec(const TemplateSpec& spec) {
                             {"capabilities", std::move(capabilities)},
                             {"model", spec.model},
                             {"models", spec.models},
+                            {"plugins", spec.plugins},
                             {"qubits", spec.qubits},
                             {"command", spec.command},
                             {"environment", spec.environment},
@@ -45,6 +46,13 @@ Result<std::string> encode_template_spec(const TemplateSpec& spec) {
                             {"batch_max", spec.batch_max},
                             {"batch_delay_us", spec.batch_delay_us},
                             {"log_level", name_of(spec.log_level)}};
+    const ContainmentOptions& containment = spec.containment;
+    document["containment"] = {{"enabled", containment.enabled},
+                               {"readable", containment.readable},
+                               {"writable", containment.writable},
+                               {"memory_limit", containment.memory_limit},
+                               {"processes_max", containment.processes_max}};
+    document["shared_bytes"] = spec.shared_bytes;
     if (spec.uid) document["uid"] = *spec.uid;
     if (spec.gid) document["gid"] = *spec.gid;
     packet = document.dump();
@@ -70,6 +78,7 @@ Result<TemplateSpec> decode_template_spec(std::string_view packet) {
       spec.capabilities.push_back(
           {capability.at("name").get<std::string>(), capability.at("id").get<std::uint16_t>()});
     spec.model = document.at("model").get<std::string>();
+    spec.plugins = document.at("plugins").get<std::vector<std::string>>();
     spec.models = document.at("models").get<std::map<std::string, std::string>>();
     spec.qubits = document.at("qubits").get<std::uint32_t>();
     if (spec.qubits < 1 || spec.qubits > qubits_max)
@@ -82,6 +91,13 @@ Result<TemplateSpec> decode_template_spec(std::string_view packet) {
     spec.batch_max = document.at("batch_max").get<std::uint32_t>();
     spec.batch_delay_us = document.at("batch_delay_us").get<std::uint32_t>();
     spec.log_level = from_name(log_levels, document.at("log_level").get<std::string>());
+    const auto& containment = document.at("containment");
+    spec.containment.enabled = containment.at("enabled").get<bool>();
+    spec.containment.readable = containment.at("readable").get<std::vector<std::string>>();
+    spec.containment.writable = containment.at("writable").get<std::vector<std::string>>();
+    spec.containment.memory_limit = containment.at("memory_limit").get<std::uint64_t>();
+    spec.containment.processes_max = containment.at("processes_max").get<std::uint32_t>();
+    spec.shared_bytes = document.at("shared_bytes").get<std::uint64_t>();
     if (document.contains("uid")) spec.uid = document["uid"].get<std::uint32_t>();
     if (document.contains("gid")) spec.gid = document["gid"].get<std::uint32_t>();
     if (spec.kind == AgentKind::external && spec.command.empty())

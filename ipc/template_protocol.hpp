@@ -38,6 +38,7 @@ struct TemplateSpec {
   std::vector<Capability> capabilities;
   std::string model;                                    ///< neural: path of the ONNX file
   std::map<std::string, std::string> models;            ///< neural: instead, one by capability
+  std::vector<std::string> plugins;                     ///< generic: shared libraries
   std::vector<std::string> command;                     ///< external: argv, never empty
   std::map<std::string, std::string> environment;       ///< external: added to its environment
   AgentInterface interface = AgentInterface::protocol;  ///< external: what the command speaks
@@ -47,7 +48,10 @@ struct TemplateSpec {
   std::uint32_t batch_delay_us = 0;
   std::uint32_t qubits = qubits_default;  ///< quantum: of its largest circuit
   LogLevel log_level = LogLevel::info;
-  /// Given only when root runs as uid 0: whom to become before the model is parsed.
+  ContainmentOptions containment;
+  /// Bytes of shared memory that one agent may have to map.
+  std::uint64_t shared_bytes = 0;
+  /// Neural, where the swarm runs as uid 0: whom to become before the model is parsed.
   std::optional<std::uint32_t> uid;
   std::optional<std::uint32_t> gid;  ///< default: the same number as `uid`
 };
@@ -61,9 +65,9 @@ Result<TemplateSpec> decode_template_spec(std::string_view packet);
 struct SpawnRequest {
   std::uint16_t party = 0;
   std::uint16_t incarnation = 0;
-  std::uint32_t reserved = 0;
+  std::uint32_t uid = 0;  ///< whom the agent becomes, its group, too; 0: the template's
 };
-static_assert(std::is_trivially_copyable_v<SpawnRequest>);
+static_assert(sizeof(SpawnRequest) == 8 && std::is_trivially_copyable_v<SpawnRequest>);
 
 enum class TemplateMessageKind : std::uint32_t { ready = 1, load_failed, spawned, spawn_failed };
 

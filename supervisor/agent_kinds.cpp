@@ -96,6 +96,9 @@ Result<std::uint32_t> Agents::add_kind(AgentSpec spec) {
   };
   if (is_relative(spec.model))
     return Error{ErrorCode::usage, "agent.model: " + spec.model.string() + " is not absolute", 0};
+  for (const auto& file : spec.plugins)
+    if (is_relative(file))
+      return Error{ErrorCode::usage, "agent.plugins: " + file.string() + " is not absolute", 0};
   for (const auto& [capability, file] : spec.models)
     if (is_relative(file))
       return Error{ErrorCode::usage, "agent.models: " + file.string() + " is not absolute", 0};

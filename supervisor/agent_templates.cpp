@@ -6,11 +6,13 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 
 #include "common/log.hpp"
 #include "supervisor/agents.hpp"
 #include "supervisor/death_certificate.hpp"
 #include "supervisor/log_pipe.hpp"
+#include "supervisor/run_limits.hpp"
 
 namespace micro_swarm {
 
@@ -29,6 +31,7 @@ void Agents::start_template(std::uint32_t number) {
     if (capabilities_[number].test(id))
       spec.capabilities.push_back({c_.tables().capabilities[id].text, id});
   spec.model = agent.model.string();
+  for (const auto& file : agent.plugins) spec.plugins.push_back(file.string());
   for (const auto& [capability, file] : agent.models) spec.models[capability] = file.string();
   spec.qubits = agent.qubits;
   spec.command = agent.command;
@@ -41,6 +44,12 @@ void Agents::start_template(std::uint32_t number) {
   spec.batch_max = agent.batch_max;
   spec.batch_delay_us = agent.batch_delay_us;
   spec.log_level = c_.config.log.level;
+  spec.containment = agent.containment;
+  // The kernel counts by uid, and this one may be busy otherwise.
+  if (agent.containment.uid) spec.containment.processes_max = 0;
+  const SwarmNeeds needs = needs_of(c_.config);
+  spec.shared_bytes = needs.address_space_bytes + c_.config.memory.pool_size;
+  if (const uid_t uid = uids_.of_template(agent, number); uid != 0) spec.uid = uid;
   auto packet = encode_template_spec(spec);
   auto sockets = seqpacket_pair();
   auto pipe = make_log_pipe();
@@ -104,19 +113,16 @@ void Agents::read_template_log(std::uint32_t number) {
   t.log_pipe->async_wait(WatchedFd::wait_read, [this, number](boost::system::error_code ec) {
     Template& mine = templates_[number];
     if (ec || !mine.log_pipe) return;
-    char buffer[4096];
-    const ssize_t got = ::read(mine.log_pipe->native_handle(), buffer, sizeof buffer);
+    std::array<char, 65'536> buffer;  // what a pipe holds
+    const ssize_t got = ::read(mine.log_pipe->native_handle(), buffer.data(), buffer.size());
     if (got <= 0) {
       mine.log_pipe.reset();
       return;
     }
-    mine.log_tail.append(buffer, static_cast<std::size_t>(got));
-    std::size_t end;
-    while ((end = mine.log_tail.find('\n')) != std::string::npos) {
-      log::info("template {}: {}", c_.config.agents[number].name, mine.log_tail.substr(0, end));
-      mine.log_tail.erase(0, end + 1);
-    }
-    if (mine.log_tail.size() > 4096) mine.log_tail.clear();
+    mine.log_lines.take({buffer.data(), static_cast<std::size_t>(got)}, now_ns(),
+                        [&](const std::string& line) {
+                          log::info("template {}: {}", c_.config.agents[number].name, line);
+                        });
     read_template_log(number);
   });
 }

@@ -40,7 +40,9 @@ Agents::Agents(SupervisorContext& context, std::vector<AgentSpec>& kinds,
       parties_(parties),
       tasks_(tasks),
       succession_(succession),
-      strays_(context.root_pid) {
+      strays_(context.root_pid),
+      uids_(context.config) {
+  if (!uids_.missing().empty()) log::warn("agents have no uids of their own: {}", uids_.missing());
   for (std::uint32_t kind = 0; kind < kinds_.size(); ++kind) name_capabilities(kind);
   const std::uint64_t word = load(c_.tables().agent_rows.word);
   rows_ = static_cast<PartyId>(AgentRowsWord::rows(word));
@@ -108,7 +110,8 @@ void Agents::spawn(Peer& agent, RootBatch& batch) {
 
 void Agents::request_spawn(Peer& agent, UniqueFd socket, UniqueFd log_pipe) {
   Template& t = templates_[c_.row(agent.id).kind];
-  const SpawnRequest request{agent.id, c_.row(agent.id).incarnation, 0};
+  const SpawnRequest request{agent.id, c_.row(agent.id).incarnation,
+                             uids_.of_agent(kinds_[c_.row(agent.id).kind], agent.id)};
   const int fds[] = {socket.get(), log_pipe.get()};
   if (t.asked.empty()) t.asked_ns = now_ns();
   t.asked.push_back(agent.id);

@@ -18,6 +18,7 @@
 
 #include "ipc/template_protocol.hpp"
 #include "supervisor/agent_turnover.hpp"
+#include "supervisor/agent_uids.hpp"
 #include "supervisor/fd_store.hpp"
 #include "supervisor/kind_changes.hpp"
 #include "supervisor/parties.hpp"
@@ -92,7 +93,7 @@ class Agents {
   struct Template {
     std::optional<WatchedFd> socket;
     std::optional<WatchedFd> log_pipe;
-    std::string log_tail;
+    LogLines log_lines;
     RestartPolicyState restarts;
     std::uint64_t started_ns = 0;
     std::uint64_t not_before_ns = 0;  ///< dead, to be started again then; 0 = no
@@ -191,6 +192,7 @@ class Agents {
   std::vector<PartyId> unsettled_;       ///< dead, their rings not drained to the end yet
   std::function<void(const Error&)> fatal_;
   StraySweeper strays_;
+  const AgentUids uids_;
   PartyId rows_ = 0;  ///< 0..rows_-1 belong to kinds
   std::array<std::uint64_t, agents_max> asked_to_leave_ns_{};
   std::bitset<agents_max> ended_as_asked_;

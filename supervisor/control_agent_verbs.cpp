@@ -56,6 +56,7 @@ json ControlVerbs::agent(PartyId p, bool whole) const {
                  {"incarnation", row.incarnation},
                  {"restarts", row.restarts},
                  {"deaths", row.deaths},
+                 {"log_lines_dropped", peer.log_lines.dropped()},
                  {"in_flight", parts_.tasks.running_on(p).size()},
                  {"leased_bytes", parts_.banks.leased_bytes(p)},
                  {"memory_quota", parts_.banks.quota_bytes(p)}};
@@ -75,6 +76,7 @@ json ControlVerbs::agent(PartyId p, bool whole) const {
   if (!whole) return answer;
   answer["capabilities"] = spec.capabilities;
   if (!spec.model.empty()) answer["model"] = spec.model.string();
+  for (const auto& file : spec.plugins) answer["plugins"].push_back(file.string());
   for (const auto& [capability, file] : spec.models) answer["models"][capability] = file.string();
   if (!spec.command.empty()) {
     answer["command"] = spec.command;

@@ -1,7 +1,6 @@
 #include "supervisor/doctor.hpp"
 
 #include <fcntl.h>
-#include <linux/landlock.h>
 #include <linux/magic.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -16,6 +15,8 @@
 #include <filesystem>
 #include <fstream>
 
+#include "common/landlock.hpp"
+#include "common/own_uid.hpp"
 #include "common/posix.hpp"
 #include "common/runtime_dir.hpp"
 #include "common/size_text.hpp"
@@ -100,10 +101,22 @@ DoctorCheck check_call(const char* name, long result, const char* detail, const 
 }
 
 DoctorCheck check_landlock() {
-  const long version =
-      ::syscall(SYS_landlock_create_ruleset, nullptr, 0, LANDLOCK_CREATE_RULESET_VERSION);
-  if (version > 0) return ok("landlock", "ABI " + std::to_string(version));
-  return {"landlock", Finding::fallback, because(errno), does_without};
+  const int abi = landlock::abi();
+  const std::string detail = abi > 0 ? "ABI " + std::to_string(abi) : because(errno);
+  const std::string missing = landlock::missing_with(abi);
+  if (missing.empty()) return ok("landlock", detail);
+  return {"landlock", Finding::fallback, detail,
+          "agents are contained with what there is: " + missing};
+}
+
+DoctorCheck check_own_uids(const Config& config) {
+  const uid_t base = config.containment.uid_base;
+  if (base == 0) return ok("own_uids", "switched off: agents have the swarm's");
+  const auto can = can_give_uids(base, base + agents_max + agent_kinds_max - 1);
+  if (can) return ok("own_uids", "of each agent, from " + std::to_string(base) + " on");
+  return {"own_uids", Finding::fallback, can.error().message,
+          "agents have the swarm's uid: what they may do to its other processes and files is left "
+          "to Landlock, and how many processes they start is not limited"};
 }
 
 DoctorCheck check_seccomp() {
@@ -224,6 +237,7 @@ std::vector<DoctorCheck> examine_machine(const Config& config, OnnxRuntimeProbe 
                               "one wait for several words", does_without));
   checks.push_back(check_landlock());
   checks.push_back(check_seccomp());
+  checks.push_back(check_own_uids(config));
   checks.push_back(check_cgroup());
   checks.push_back(check_subreaper());
   checks.push_back(check_descriptors(needs));

@@ -3,6 +3,7 @@
 #include <poll.h>
 #include <unistd.h>
 
+#include <array>
 #include <utility>
 
 #include "common/log.hpp"
@@ -285,34 +286,35 @@ Result<void> Parties::adopt_live(Peer& peer, UniqueFd segment_fd) {
 }
 
 bool Parties::read_log_once(Peer& peer) {
-  char buffer[4096];
-  const ssize_t got = ::read(peer.log_pipe->native_handle(), buffer, sizeof buffer);
+  std::array<char, 65'536> buffer;  // what a pipe holds
+  const ssize_t got = ::read(peer.log_pipe->native_handle(), buffer.data(), buffer.size());
   if (got < 0 && (errno == EAGAIN || errno == EINTR)) return false;
+  const auto line = [&](const std::string& text) {
+    report_dropped_lines(peer);
+    log::info("{}: {}", label(peer), text);
+  };
   if (got <= 0) {
-    finish_log_line(peer);
+    peer.log_lines.finish(line);
+    report_dropped_lines(peer);
     peer.log_pipe.reset();
     c_.root.drop(fd_key::log_pipe + peer.id);
     return false;
   }
-  for (ssize_t i = 0; i < got; ++i) {
-    if (buffer[i] != '\n' && peer.log_tail.size() < 1000) {
-      peer.log_tail.push_back(buffer[i]);
-      continue;
-    }
-    finish_log_line(peer);
-  }
+  peer.log_lines.take({buffer.data(), static_cast<std::size_t>(got)}, now_ns(), line);
   return true;
 }
 
-void Parties::finish_log_line(Peer& peer) {
-  if (peer.log_tail.empty()) return;
-  log::info("{}: {}", label(peer), peer.log_tail);
-  peer.last_line = std::exchange(peer.log_tail, {});
+void Parties::report_dropped_lines(Peer& peer) {
+  const std::uint64_t dropped = peer.log_lines.take_unreported();
+  if (dropped == 0) return;
+  c_.events.add("log_lines_dropped", {{"agent", peer.id},
+                                      {"lines", dropped},
+                                      {"reason", "it wrote more than 1 MiB of them a second"}});
 }
 
 std::string Parties::take_last_words(Peer& peer) {
   read_last_words(peer);
-  return std::exchange(peer.last_line, {});
+  return peer.log_lines.take_last();
 }
 
 void Parties::read_log(Peer& peer) {

@@ -67,7 +67,7 @@ class Parties {
   void read_log(Peer& peer);
   bool read_log_once(Peer& peer);
   void read_last_words(Peer& peer);
-  void finish_log_line(Peer& peer);
+  void report_dropped_lines(Peer& peer);
 
   SupervisorContext& c_;
   Banks& banks_;

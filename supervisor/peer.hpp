@@ -15,6 +15,7 @@
 #include "ipc/ring.hpp"
 #include "shm/segment.hpp"
 #include "supervisor/cancel_grace.hpp"
+#include "supervisor/log_lines.hpp"
 
 namespace micro_swarm {
 
@@ -41,8 +42,7 @@ struct Peer {
   std::optional<WatchedFd> socket;
   std::optional<WatchedFd> pidfd;
   std::optional<WatchedFd> log_pipe;
-  std::string log_tail;   ///< an unfinished line
-  std::string last_line;  ///< the last finished one of this life
+  LogLines log_lines;
   std::list<OutgoingMessage> outbox;
   bool waits_to_send = false;  ///< for room in the socket; the outbox goes on then
   /// Of a life met again by a new supervisor, which works first and watches later

@@ -206,8 +206,8 @@ BOOST_AUTO_TEST_CASE(finds_this_machine_fit) {
     BOOST_TEST(check["finding"] != "missing", check.dump());
   }
   for (const char* name : {"memfd_sealing", "future_write_seal", "noexec_seal", "pidfd", "clone3",
-                           "futex_waitv", "landlock", "cgroup_v2", "subreaper", "descriptors",
-                           "memory", "runtime_directory", "onnx_runtime"})
+                           "futex_waitv", "landlock", "own_uids", "cgroup_v2", "subreaper",
+                           "descriptors", "memory", "runtime_directory", "onnx_runtime"})
     BOOST_TEST((std::find(names.begin(), names.end(), name) != names.end()), name);
   BOOST_TEST(std::filesystem::is_empty(directory.path()));
   BOOST_TEST(holds(microswarm({"doctor"}).out, "everything a swarm needs is there"));

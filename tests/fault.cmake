@@ -8,6 +8,25 @@ endfunction()
 ms_fault_test(supervisor SOURCES fault_supervisor_test.cpp LIBS ms_ipc)
 ms_fault_test(agents SOURCES fault_agents_test.cpp LIBS ms_ipc)
 ms_fault_test(agent_changes SOURCES agent_changes_test.cpp LIBS ms_ipc)
+# Plugins: built as a stranger builds them, with nothing of ours but the header.
+function(ms_test_plugin name source)
+  add_library(${name} MODULE ${source})
+  set_target_properties(${name} PROPERTIES PREFIX "" LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests
+                        C_STANDARD 99 C_STANDARD_REQUIRED ON C_EXTENSIONS OFF)
+  target_compile_options(${name} PRIVATE -Wall -Wextra -Wpedantic)
+  target_include_directories(${name} PRIVATE ${CMAKE_SOURCE_DIR}/agentproc/plugin)
+  target_compile_definitions(${name} PRIVATE ${ARGN})
+endfunction()
+ms_test_plugin(text_tools ../examples/agents/text_tools.c)
+ms_test_plugin(broken_plugin broken_plugin.c)
+ms_test_plugin(no_entry_plugin broken_plugin.c NO_ENTRY)
+ms_test_plugin(old_plugin broken_plugin.c VERSION=7)
+ms_test_plugin(unwilling_plugin broken_plugin.c SAYS_NO)
+ms_test_plugin(misnamed_plugin broken_plugin.c BAD_NAME)
+ms_test(NAME agent.plugins SOURCES plugin_test.cpp LIBS ms_ipc TIMEOUT 120 NOT_UNDER asan tsan)
+target_compile_definitions(test_agent_plugins PRIVATE MS_PLUGINS="${CMAKE_BINARY_DIR}/tests")
+add_dependencies(test_agent_plugins microswarm text_tools broken_plugin no_entry_plugin old_plugin
+                 unwilling_plugin misnamed_plugin)
 ms_test(NAME neural.swap SOURCES neural_swap_test.cpp LIBS ms_ipc ms_onnx_proto TIMEOUT 120
         NOT_UNDER asan tsan)
 add_dependencies(test_neural_swap microswarm)
@@ -20,6 +39,16 @@ set_target_properties(rogue_agent PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BI
 target_link_libraries(rogue_agent PRIVATE ms_agentproc ms_flags)
 ms_fault_test(isolation SOURCES fault_isolation_test.cpp LIBS ms_ipc)
 add_dependencies(test_fault_isolation rogue_agent)
+
+# A hostile agent, in a swarm of uid 0 (where this runs as that) and in one of an ordinary user.
+add_executable(hostile_agent hostile_agent.cpp)
+set_target_properties(hostile_agent PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+target_link_libraries(hostile_agent PRIVATE ms_agentproc ms_flags)
+ms_fault_test(hostile SOURCES fault_hostile_test.cpp LIBS ms_ipc)
+add_dependencies(test_fault_hostile hostile_agent)
+add_test(NAME fault.hostile_as_user
+         COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/scripts/as_user.sh $<TARGET_FILE:test_fault_hostile>)
+ms_test_properties(fault.hostile_as_user TIMEOUT 120 NOT_UNDER asan tsan)
 
 # Agents over the C ABI: built as a stranger builds them, with nothing of ours but the library.
 foreach(agent abi_agent.c ../examples/agents/shout.c ../examples/agents/scale.cpp)

@@ -9,13 +9,16 @@ namespace micro_swarm::testing {
 namespace {
 
 /// One agent that can do everything wrong, beside one that only works.
-std::string toml_with(const std::string& supervision, const std::string& tasks = "") {
+std::string toml_with(const std::string& supervision, const std::string& tasks = "",
+                      const std::string& more_of_victim = "") {
   return R"(
 [[agent]]
 name = "victim"
 count = 1
 capabilities = ["sleep", "spin", "hash", "fault.crash", "fault.exit", "fault.hang", "fault.stop",
                 "fault.fork_away"]
+)" + victim +
+         R"(
 [[agent]]
 name = "worker"
 count = 1
@@ -312,8 +315,9 @@ BOOST_AUTO_TEST_CASE(a_cancel_is_carried_through_by_the_next_supervisor) {
   swarm.finish();
 }
 
+// Contained, it could not fork.
 BOOST_AUTO_TEST_CASE(what_an_agent_leaves_behind_is_killed_with_it) {
-  FaultSwarm swarm(toml_with(""));
+  FaultSwarm swarm(toml_with("", "", "contain = false"));
   BOOST_REQUIRE(swarm.wait_for_live(2));
   TaskClient client(swarm);
   const auto before = children_of(swarm.root());

@@ -21,11 +21,16 @@ inline std::string binary_bytes(std::size_t size) {
 /// Scripts, and the files in which they say who they are ($STATE).
 class Scripts {
  public:
+  Scripts() { std::filesystem::permissions(directory_.path(), std::filesystem::perms::all); }
+
   std::string path(const std::string& name) const { return (directory_.path() / name).string(); }
 
   std::string make(const std::string& name, const std::string& text) const {
     std::ofstream(path(name)) << "#!/usr/bin/env bash\n" << text;
-    std::filesystem::permissions(path(name), std::filesystem::perms::owner_all);
+    // Its agent has a uid of its own.
+    using std::filesystem::perms;
+    std::filesystem::permissions(path(name),
+                                 perms::owner_all | perms::others_read | perms::others_exec);
     return path(name);
   }
 
@@ -34,7 +39,8 @@ class Scripts {
                    const std::string& command) const {
     return "[[agent]]\nname = \"" + name + "\"\nkind = \"external\"\ninterface = \"" + interface +
            "\"\ncommand = [\"" + command + "\"]\nenvironment = { STATE = \"" +
-           directory_.path().string() + "\" }\n";
+           directory_.path().string() + "\" }\nwritable = [\"" + directory_.path().string() +
+           "\"]\n";
   }
 
   std::string text(const std::string& name) const {

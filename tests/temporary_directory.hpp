@@ -7,13 +7,17 @@
 
 namespace micro_swarm {
 
-/// A private directory (mode 0700) that goes with its owner. Its path is short enough for sockets.
+/// A directory that goes with its owner. Others may pass it, as agents with uids of their own must
+/// on their way to their programs and files, but not look into it. Its path is short enough for
+/// sockets.
 class TemporaryDirectory {
  public:
   TemporaryDirectory() {
     std::string pattern = (std::filesystem::temp_directory_path() / "msw-XXXXXX").string();
     if (::mkdtemp(pattern.data()) == nullptr) throw std::runtime_error("mkdtemp " + pattern);
     path_ = pattern;
+    using std::filesystem::perms;
+    std::filesystem::permissions(path_, perms::owner_all | perms::group_exec | perms::others_exec);
   }
   ~TemporaryDirectory() {
     std::error_code ignored;

@@ -23,6 +23,8 @@ struct Options {
   std::vector<std::string> environment;
   bool stdio = false;
   bool exec = false;
+  std::vector<std::string> writable;
+  bool uncontained = false;
   std::uint32_t timeout_ms = 30'000;
   std::vector<std::string> command;
 };
@@ -52,6 +54,9 @@ Result<Kind> kind_of(const Options& chosen) {
   json kind{{"name", name}, {"kind", "external"}, {"count", chosen.count}, {"command", command}};
   if (!chosen.capabilities.empty()) kind["capabilities"] = chosen.capabilities;
   if (chosen.stdio || chosen.exec) kind["interface"] = chosen.stdio ? "stdio" : "exec";
+  if (chosen.uncontained) kind["contain"] = false;
+  for (const std::string& path : chosen.writable)
+    kind["writable"].push_back(std::filesystem::absolute(path).lexically_normal().string());
   for (const std::string& assignment : chosen.environment) {
     const std::size_t end = assignment.find('=');
     if (end == 0 || end == std::string::npos)
@@ -139,6 +144,12 @@ void add_agent_spawn(CLI::App& agent, Cli& shared) {
   verb->add_flag("--exec", options->exec,
                  "The command is run for each task: payload on stdin, result from stdout")
       ->excludes(stdio);
+  auto* writable = verb->add_option("--writable", options->writable,
+                                    "A file or directory it may write; repeat it for several");
+  writable->allow_extra_args(false)->option_text("PATH");
+  verb->add_flag("--no-contain", options->uncontained,
+                 "With all the swarm's own rights, not only those of a contained agent")
+      ->excludes(writable);
   verb->add_option("--timeout-ms", options->timeout_ms,
                    "How long to wait until its agents are ready, 1 to 86400000")
       ->check(CLI::Range(1, 86'400'000))

@@ -22,6 +22,7 @@ files=("$@")
 [[ ${#files[@]} -gt 0 ]] || mapfile -t files < <(find README.md docs examples -name '*.md' | sort)
 
 work=$(mktemp -d)
+chmod o+x "$work"  # agents have uids of their own
 group=
 clean_up() {
   [[ -z $group ]] || kill -KILL -- "-$group" 2>/dev/null || true

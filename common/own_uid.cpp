@@ -1,0 +1,60 @@
+#include "common/own_uid.hpp"
+
+#include <grp.h>
+#include <linux/capability.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <fstream>
+#include <string>
+
+#include "common/posix.hpp"
+
+namespace micro_swarm {
+
+namespace {
+
+/// Of uids or gids: whether one line of the map has both.
+bool are_mapped(const char* map, std::uint64_t first, std::uint64_t last) {
+  std::ifstream file(map);
+  for (std::uint64_t inside = 0, outside = 0, count = 0; file >> inside >> outside >> count;)
+    if (first >= inside && last < inside + count) return true;
+  return false;
+}
+
+bool has_capabilities() {
+  __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+  __user_cap_data_struct sets[2]{};
+  if (::syscall(SYS_capget, &header, sets) != 0) return false;
+  constexpr std::uint32_t needed = 1u << CAP_SETUID | 1u << CAP_SETGID | 1u << CAP_KILL;
+  return (sets[0].effective & needed) == needed;
+}
+
+Result<void> must(const char* what, int result) {
+  if (result != 0) return system_error(what, errno);
+  return {};
+}
+
+Error missing(std::string text) { return Error{ErrorCode::system, std::move(text), 0}; }
+
+}  // namespace
+
+Result<void> can_give_uids(uid_t first, uid_t last) {
+  if (::geteuid() != 0) return missing("the swarm does not run as uid 0");
+  if (!has_capabilities())
+    return missing("the swarm lacks one of the capabilities SETUID, SETGID, KILL");
+  if (!are_mapped("/proc/self/uid_map", first, last) ||
+      !are_mapped("/proc/self/gid_map", first, last))
+    return missing("the uids " + std::to_string(first) + " to " + std::to_string(last) +
+                   " do not exist in this container; set containment.uid_base to others");
+  return {};
+}
+
+Result<void> become_uid(uid_t uid, std::optional<gid_t> gid_or_same) {
+  const gid_t gid = gid_or_same.value_or(uid);
+  if (auto done = must("setgroups", ::setgroups(0, nullptr)); !done) return done;
+  if (auto done = must("setresgid", ::setresgid(gid, gid, gid)); !done) return done;
+  return must("setresuid", ::setresuid(uid, uid, uid));
+}
+
+}  // namespace micro_swarm
