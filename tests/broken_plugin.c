@@ -34,7 +34,7 @@ MSW_PLUGIN_EXPORT const msw_plugin* another_function(void) { return &plugin; }
 #else
 MSW_PLUGIN_EXPORT const msw_plugin* micro_swarm_plugin_v1(void) {
 #ifdef SAYS_NO
-  return NULL;
+  return plugin.count == 0 ? &plugin : NULL;
 #else
   return &plugin;
 #endif
