@@ -28,7 +28,7 @@ constexpr const char* built_in_calls[] = {
     // descriptors that it has, and those that come over its socket
     "read", "readv", "pread64", "write", "writev", "pwrite64", "lseek", "close", "close_range",
     "dup", "dup2", "dup3", "fcntl", "fstat", "fstatfs", "pipe", "pipe2", "eventfd2", "poll",
-    "ppoll", "recvmsg", "recvfrom", "sendmsg", "sendto",
+    "ppoll", "recvmsg", "recvfrom", "sendmsg", "sendto", "shutdown",
     // threads, locks, time
     "futex", "futex_waitv", "set_robust_list", "get_robust_list", "set_tid_address", "rseq",
     "sched_yield", "sched_getaffinity", "getcpu", "gettid", "getpid", "getppid", "clock_gettime",

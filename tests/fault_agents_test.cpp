@@ -17,7 +17,7 @@ name = "victim"
 count = 1
 capabilities = ["sleep", "spin", "hash", "fault.crash", "fault.exit", "fault.hang", "fault.stop",
                 "fault.fork_away"]
-)" + victim +
+)" + more_of_victim +
          R"(
 [[agent]]
 name = "worker"
