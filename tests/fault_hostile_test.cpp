@@ -150,17 +150,14 @@ BOOST_AUTO_TEST_CASE(a_built_in_agent_makes_no_processes) {
   swarm.finish();
 }
 
-// What it says of itself from then on is noise. It is evicted as soon as a reader finds it lying;
-// at the latest it is killed because its task does not end.
-BOOST_AUTO_TEST_CASE(who_scribbles_over_its_own_segment_is_stopped) {
+// What it says of itself from then on is noise: at most its own tasks end badly, and they end.
+BOOST_AUTO_TEST_CASE(who_scribbles_over_its_own_segment_harms_nobody) {
   Attacked swarm(toml("", "[tasks]\nattempts_max = 1\ncancel_grace_ms = 100\n"));
-  const auto noise = swarm.client->submit("attack", "scribble_over_itself", {.timeout_ms = 300});
-  const TaskState state = swarm.client->result_of(noise).state();
-  BOOST_TEST((state == TaskState::timed_out || state == TaskState::dead_letter));
-  BOOST_TEST(swarm.swarm.certificate(hostile).at("signal") == SIGKILL);
-  swarm.check_unharmed("scribble_over_itself");
+  for (int i = 0; i < 5; ++i) {
+    static_cast<void>(swarm.attack("scribble_over_itself", {.timeout_ms = 300}));
+    swarm.check_unharmed("scribble_over_itself");
+  }
   BOOST_TEST(swarm.swarm.wait_for_live(3));
-  BOOST_TEST(swarm.attack("become_root") == "errno " + std::to_string(EPERM));
   swarm.finish();
 }
 
