@@ -282,6 +282,12 @@ const std::vector<BadFile> bad_files{
      "/etc/swarm.toml:3: agent.model: only agents of kind \"neural\" have a model"},
     {"[[agent]]\nname = \"a\"\nqubits = 4",
      "/etc/swarm.toml:3: agent.qubits: only agents of kind \"quantum\" have qubits"},
+    {"[[agent]]\nname = \"a\"\nwritable = [\"/tmp\"]",
+     "/etc/swarm.toml:3: agent.writable: only agents of kind \"external\" open files"},
+    {"[[agent]]\nname = \"a\"\ncontain = false\nuid = 7",
+     "/etc/swarm.toml:4: agent.uid: holds for contained agents only, and contain is false"},
+    {"[[agent]]\nname = \"a\"\nuid = 0",
+     "/etc/swarm.toml:3: agent.uid: 0 is out of range; allowed: 1 to 4294967294"},
     {"[[agent]]\nname = \"a\"\nkind = \"quantum\"\nqubits = 25",
      "/etc/swarm.toml:4: agent.qubits: 25 is out of range; allowed: 1 to 24"},
     {"[[agent]]\nname = \"a\"\nkind = \"external\"",
@@ -415,6 +421,20 @@ BOOST_AUTO_TEST_CASE(that_cannot_be_read_say_so) {
   const auto not_a_file = load_config(directory.path());
   BOOST_REQUIRE(not_a_file.has_error());
   BOOST_TEST(not_a_file.error().message.find("is not a file") != std::string::npos);
+}
+
+BOOST_AUTO_TEST_CASE(of_containment_that_are_shown_load_to_the_same) {
+  const auto config = parsed(
+      "[[agent]]\nname = \"a\"\nkind = \"external\"\ncommand = [\"x\"]\nuid = 77\n"
+      "writable = [\"/a b\"]\nreadable = [\"/usr\"]\nmemory_limit = \"1GiB\"\nprocesses_max = 9\n"
+      "[[agent]]\nname = \"b\"\ncontain = false\n");
+  BOOST_REQUIRE(config.agents.size() == 2u);
+  BOOST_TEST(config.agents[0].containment.uid.value_or(0) == 77u);
+  BOOST_TEST(config.agents[0].containment.memory_limit == std::uint64_t{1} << 30);
+  BOOST_TEST(!config.agents[1].containment.enabled);
+  const auto again = parsed(to_toml(config));
+  for (std::size_t i = 0; i < 2; ++i)
+    BOOST_TEST((again.agents[i].containment == config.agents[i].containment));
 }
 
 BOOST_AUTO_TEST_CASE(that_are_shown_load_to_the_same) {
