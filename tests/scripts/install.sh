@@ -6,6 +6,7 @@ set -euo pipefail
 build=$1
 source=$2
 work=$(mktemp -d)
+chmod 711 "$work"  # agents of other uids pass it on their way to their programs
 pid=
 clean_up() {
   [[ -z $pid ]] || kill "$pid" 2>/dev/null || true
