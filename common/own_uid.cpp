@@ -2,6 +2,7 @@
 
 #include <grp.h>
 #include <linux/capability.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -55,6 +56,18 @@ Result<void> become_uid(uid_t uid, std::optional<gid_t> gid_or_same) {
   if (auto done = must("setgroups", ::setgroups(0, nullptr)); !done) return done;
   if (auto done = must("setresgid", ::setresgid(gid, gid, gid)); !done) return done;
   return must("setresuid", ::setresuid(uid, uid, uid));
+}
+
+std::string closed_to_others(const std::filesystem::path& path) {
+  struct stat status {};
+  if (::stat(path.c_str(), &status) != 0) return {};  // whoever needs it says so
+  if ((status.st_mode & (S_ISDIR(status.st_mode) ? S_IXOTH : S_IROTH | S_IXOTH)) == 0)
+    return path.string();
+  for (auto above = path.parent_path();; above = above.parent_path()) {
+    if (::stat(above.c_str(), &status) == 0 && (status.st_mode & S_IXOTH) == 0)
+      return above.string();
+    if (above == above.parent_path()) return {};
+  }
 }
 
 }  // namespace micro_swarm

@@ -2,7 +2,9 @@
 
 #include <sys/types.h>
 
+#include <filesystem>
 #include <optional>
+#include <string>
 
 #include "common/result.hpp"
 
@@ -17,5 +19,10 @@ Result<void> can_give_uids(uid_t first, uid_t last);
 /// Becomes `uid`, with the group of the same number (or `gid`) and no others, for good; clears the
 /// death signal (PR_SET_PDEATHSIG). Error (system).
 Result<void> become_uid(uid_t uid, std::optional<gid_t> gid = std::nullopt);
+
+/// The first that bars another uid of its mode bits (not of access lists): `path` itself, where
+/// others may not pass it (a directory) or read and run it (a file), or a directory above that they
+/// may not pass. "": none, or there is no such path.
+std::string closed_to_others(const std::filesystem::path& path);
 
 }  // namespace micro_swarm

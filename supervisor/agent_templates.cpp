@@ -49,6 +49,12 @@ void Agents::start_template(std::uint32_t number) {
   if (agent.containment.uid) spec.containment.processes_max = 0;
   const SwarmNeeds needs = needs_of(c_.config);
   spec.shared_bytes = needs.address_space_bytes + c_.config.memory.pool_size;
+  if (agent.containment.enabled && !agent.containment.uid && ::geteuid() == 0)
+    if (const std::string closed = AgentUids::out_of_reach(agent); !closed.empty())
+      log::warn(
+          "agents of kind {} keep the swarm's uid: others cannot pass or read {}; let them "
+          "(chmod o+x), or name a uid",
+          agent.name, closed);
   if (const uid_t uid = uids_.of_template(agent, number); uid != 0) spec.uid = uid;
   auto packet = encode_template_spec(spec);
   auto sockets = seqpacket_pair();

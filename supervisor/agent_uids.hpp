@@ -23,6 +23,9 @@ class AgentUids {
   uid_t of_template(const AgentSpec& kind, std::uint32_t number) const;
   /// Why uids were wanted and are not given; "": they are, or nobody wants them.
   const std::string& missing() const { return missing_; }
+  /// The first path that the kind's command and environment name and another uid could not reach;
+  /// "": none. Such a kind keeps the swarm's uid, unless it names one.
+  static std::string out_of_reach(const AgentSpec& kind);
 
  private:
   uid_t base_ = 0;

@@ -14,6 +14,7 @@
 
 #include <boost/test/unit_test.hpp>
 #include <cerrno>
+#include <filesystem>
 #include <fstream>
 #include <functional>
 #include <thread>
@@ -217,6 +218,35 @@ BOOST_AUTO_TEST_CASE(who_cannot_give_uids_says_why) {
                               return !(!can &&
                                        can.error().message.find("uid 0") != std::string::npos);
                             }) == EPERM);
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+BOOST_AUTO_TEST_SUITE(reach)
+
+void set_mode(const std::filesystem::path& path, unsigned mode) {
+  std::filesystem::permissions(path, std::filesystem::perms{mode});
+}
+
+BOOST_AUTO_TEST_CASE(what_bars_others_on_the_way_to_a_file_is_named) {
+  const TemporaryDirectory directory;
+  const auto above = directory.path() / "above";
+  const auto file = above / "below" / "program";
+  std::filesystem::create_directories(file.parent_path());
+  std::ofstream(file) << "#!/bin/sh\n";
+  set_mode(above, 0711);
+  set_mode(file.parent_path(), 0755);
+  set_mode(file, 0755);
+  BOOST_TEST(closed_to_others(file).empty());
+  BOOST_TEST(closed_to_others(file.parent_path()).empty());
+  set_mode(file, 0640);
+  BOOST_TEST(closed_to_others(file) == file.string());
+  set_mode(file, 0644);
+  BOOST_TEST(closed_to_others(file).empty());
+  set_mode(above, 0700);
+  BOOST_TEST(closed_to_others(file) == above.string());
+  BOOST_TEST(closed_to_others(above) == above.string());
+  BOOST_TEST(closed_to_others(directory.path() / "none").empty());
 }
 
 BOOST_AUTO_TEST_SUITE_END()

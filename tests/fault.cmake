@@ -47,7 +47,8 @@ target_link_libraries(hostile_agent PRIVATE ms_agentproc ms_flags)
 ms_fault_test(hostile SOURCES fault_hostile_test.cpp LIBS ms_ipc)
 add_dependencies(test_fault_hostile hostile_agent)
 add_test(NAME fault.hostile_as_user
-         COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/scripts/as_user.sh $<TARGET_FILE:test_fault_hostile>)
+         COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/scripts/as_user.sh ${CMAKE_BINARY_DIR}
+                 tests/test_fault_hostile tests/hostile_agent microswarm)
 ms_test_properties(fault.hostile_as_user TIMEOUT 120 NOT_UNDER asan tsan)
 
 # Agents over the C ABI: built as a stranger builds them, with nothing of ours but the library.

@@ -16,8 +16,14 @@ namespace {
 constexpr PartyId worker = 0, victim = 1, hostile = 2;
 constexpr int landlock_abi_with_signals = 6;
 
+/// Where every uid can reach it, wherever this was built.
 std::string hostile_program() {
-  return (std::filesystem::read_symlink("/proc/self/exe").parent_path() / "hostile_agent").string();
+  static const TemporaryDirectory directory;
+  const auto copy = directory.path() / "hostile_agent";
+  std::filesystem::copy_file(
+      std::filesystem::read_symlink("/proc/self/exe").parent_path() / "hostile_agent", copy,
+      std::filesystem::copy_options::skip_existing);
+  return copy.string();
 }
 
 std::string toml(const std::string& containment, const std::string& more = {}) {
