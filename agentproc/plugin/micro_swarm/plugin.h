@@ -50,37 +50,39 @@ typedef struct msw_host {
   uint32_t abi; /**< MSW_PLUGIN_ABI of the host, not less than the plugin's */
   /** The submitter's bytes where they lie, read-only, aligned to 16. They may change while they are
    *  read: what must not be fooled copies first. */
-  const void *(*payload)(const msw_call *call, size_t *size);
+  const void* (*payload)(const msw_call* call, size_t* size);
   /** The results of the tasks that this one depends on. */
-  size_t (*input_count)(const msw_call *call);
+  size_t (*input_count)(const msw_call* call);
   /** Number `index` of them; NULL: there is none, or it is empty, or its task did not end well. */
-  const void *(*input)(const msw_call *call, size_t index, size_t *size);
+  const void* (*input)(const msw_call* call, size_t index, size_t* size);
   /** Room for the result where it will be read from, aligned to 16, its content undefined; asking
    *  again starts over. NULL: more than the pool, no memory came free, or cancelled. */
-  void *(*result)(msw_call *call, size_t size);
+  void* (*result)(msw_call* call, size_t size);
   /** Only the first `size` bytes of the room are the result. */
-  void (*shrink)(msw_call *call, size_t size);
+  void (*shrink)(msw_call* call, size_t size);
   /** 1: nobody wants the result any more. Call it every few milliseconds: it also says that the
-   *  operation gets on, without which an agent is held to hang after supervision.hang_timeout_ms. */
-  int (*cancelled)(msw_call *call);
+   *  operation gets on, without which an agent is held to hang after supervision.hang_timeout_ms.
+   */
+  int (*cancelled)(msw_call* call);
   /** Why it fails, UTF-8; then return MSW_PLUGIN_FAILED. */
-  void (*fail)(msw_call *call, const char *why);
+  void (*fail)(msw_call* call, const char* why);
 } msw_host;
 
 typedef struct msw_operation {
-  const char *name; /**< the capability: 1 to 31 of [a-z0-9_.-], in `capabilities` of the [[agent]] */
-  int (*run)(const msw_host *host, msw_call *call, void *state);
-  void *state; /**< handed to run() */
+  const char*
+      name; /**< the capability: 1 to 31 of [a-z0-9_.-], in `capabilities` of the [[agent]] */
+  int (*run)(const msw_host* host, msw_call* call, void* state);
+  void* state; /**< handed to run() */
 } msw_operation;
 
 typedef struct msw_plugin {
   uint32_t abi; /**< MSW_PLUGIN_ABI */
   size_t count;
-  const msw_operation *operations;
+  const msw_operation* operations;
 } msw_plugin;
 
 /** The entry point: what the library offers; NULL: it cannot work here. */
-MSW_PLUGIN_EXPORT const msw_plugin *micro_swarm_plugin_v1(void);
+MSW_PLUGIN_EXPORT const msw_plugin* micro_swarm_plugin_v1(void);
 
 #ifdef __cplusplus
 }
