@@ -78,6 +78,22 @@ Result<void> AgentMemory::share(Region& region, std::span<const PartyId> targets
   return {};
 }
 
+Result<std::uint32_t> AgentMemory::publish(std::string_view topic, Region&& region,
+                                           std::uint64_t tag, std::uint32_t timeout_ms) {
+  const auto name = topic_name(topic);
+  if (!name) return name.error();
+  if (link_ == nullptr) return ended();
+  return memory_.publish(*this, region, *name, tag,
+                         [&](auto&& attempt) { return until_done(timeout_ms, attempt); });
+}
+
+Result<void> AgentMemory::set_subscription(std::string_view topic, bool subscribed,
+                                           std::uint32_t timeout_ms) {
+  const auto name = topic_name(topic);
+  if (!name) return name.error();
+  return until_done(timeout_ms, [&] { return topics_.try_set(*name, subscribed); });
+}
+
 std::optional<ReceivedRegion> AgentMemory::receive(std::uint32_t timeout_ms) {
   if (link_ == nullptr) return std::nullopt;
   if (!memory_.has_received()) loop_->look_around();

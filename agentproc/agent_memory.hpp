@@ -11,6 +11,7 @@
 #include "ipc/client_cache.hpp"
 #include "ipc/party_cache.hpp"
 #include "ipc/party_memory.hpp"
+#include "ipc/party_topics.hpp"
 
 namespace micro_swarm {
 
@@ -29,7 +30,7 @@ class WorkLoop {
 class AgentMemory final : public RegionKeeper, public std::enable_shared_from_this<AgentMemory> {
  public:
   AgentMemory(PartyLink& link, WorkLoop& loop) noexcept
-      : link_(&link), loop_(&loop), memory_(link), cache_(link) {}
+      : link_(&link), loop_(&loop), memory_(link), cache_(link), topics_(link) {}
 
   /// Memory of this agent's own. Waits up to `timeout_ms` for it, less when the task is cancelled.
   /// Errors: usage (0 bytes), too_large (more than the pool can give), timed_out (says why none
@@ -45,6 +46,17 @@ class AgentMemory final : public RegionKeeper, public std::enable_shared_from_th
   /// As Client::share.
   Result<void> share(Region& region, std::span<const PartyId> targets, std::uint64_t tag = 0,
                      std::uint32_t timeout_ms = 30'000);
+  /// As Client::publish. Errors: also cancelled.
+  Result<std::uint32_t> publish(std::string_view topic, Region&& region, std::uint64_t tag = 0,
+                                std::uint32_t timeout_ms = 30'000);
+  /// As Client::subscribe. It stays the agent's when this process dies: what is published meanwhile
+  /// waits for its successor, as what is sent to it does. Errors: also cancelled.
+  Result<void> subscribe(std::string_view topic, std::uint32_t timeout_ms = 30'000) {
+    return set_subscription(topic, true, timeout_ms);
+  }
+  Result<void> unsubscribe(std::string_view topic, std::uint32_t timeout_ms = 30'000) {
+    return set_subscription(topic, false, timeout_ms);
+  }
   /// The next region that somebody handed to this agent, or that came back; waits up to
   /// `timeout_ms` (0 = only looks), less when the task is cancelled. At most PartyMemory::inbox_max
   /// wait here; further ones go back to their senders.
@@ -75,6 +87,7 @@ class AgentMemory final : public RegionKeeper, public std::enable_shared_from_th
   void detach() noexcept { link_ = nullptr; }
 
  private:
+  Result<void> set_subscription(std::string_view topic, bool subscribed, std::uint32_t timeout_ms);
   /// `attempt() -> Result<bool>`, again until it is true.
   template <class Attempt>
   Result<void> until_done(std::uint32_t timeout_ms, Attempt&& attempt);
@@ -87,6 +100,7 @@ class AgentMemory final : public RegionKeeper, public std::enable_shared_from_th
   WorkLoop* loop_;
   PartyMemory memory_;
   PartyCache cache_;
+  PartyTopics topics_;
 };
 
 }  // namespace micro_swarm

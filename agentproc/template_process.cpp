@@ -17,6 +17,7 @@
 
 #include "agentproc/heap_holes.hpp"
 #include "agentproc/neural_model.hpp"
+#include "agentproc/onnxruntime_loader.hpp"
 #include "agentproc/plugin_loader.hpp"
 #include "common/log.hpp"
 #include "common/own_uid.hpp"
@@ -136,7 +137,8 @@ class Template {
   Result<void> load(const TemplateSpec& spec) {
     if (auto done = must("prctl(NO_NEW_PRIVS)", ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)); !done)
       return done;
-    // Read before the rights are dropped, parsed after it.
+    // Read before the rights are dropped, parsed after it; and the library that parses, which may
+    // lie where only the swarm's uid reaches it.
     std::map<std::string, std::string> files = spec.models;
     if (!spec.model.empty()) files[""] = spec.model;
     std::map<std::string, std::vector<std::byte>> contents;
@@ -146,6 +148,9 @@ class Template {
       if (!bytes) return bytes.error();
       contents.emplace(file, std::move(*bytes));
     }
+    if (!contents.empty())
+      if (auto runtime = onnx_runtime(); !runtime)
+        return with_context(runtime.error(), "model '" + contents.begin()->first + "'");
     if (auto done = confine(spec, root_pid_); !done) return done;
     for (const auto& [file, bytes] : contents) {
       auto loaded = NeuralModel::load(bytes, file);

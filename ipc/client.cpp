@@ -94,6 +94,16 @@ Result<void> Client::transfer(ReceivedRegion&& region, PartyId target, std::uint
                               std::uint32_t timeout_ms) {
   return core_->transfer(region, target, tag, timeout_ms);
 }
+Result<std::uint32_t> Client::publish(std::string_view topic, Region&& region, std::uint64_t tag,
+                                      std::uint32_t timeout_ms) {
+  return core_->publish(topic, region, tag, timeout_ms);
+}
+Result<void> Client::subscribe(std::string_view topic, std::uint32_t timeout_ms) {
+  return core_->set_subscription(topic, true, timeout_ms);
+}
+Result<void> Client::unsubscribe(std::string_view topic, std::uint32_t timeout_ms) {
+  return core_->set_subscription(topic, false, timeout_ms);
+}
 Result<void> Client::share(Region& region, std::span<const PartyId> targets, std::uint64_t tag,
                            std::uint32_t timeout_ms) {
   return core_->share(region, targets, tag, timeout_ms);

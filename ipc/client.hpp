@@ -209,6 +209,19 @@ class Client {
   /// Errors: as transfer; refused (too many rights are out).
   Result<void> share(Region& region, std::span<const PartyId> targets, std::uint64_t tag = 0,
                      std::uint32_t timeout_ms = 10'000);
+  /// Hands the region to each who subscribes to `topic` now, uncopied, this client excepted;
+  /// returns how many. Empty afterwards. Each gets it once, in the order of what this client sends
+  /// it; a subscriber that does not take what waits for it misses it (counted as
+  /// publications_dropped). On an error the region is here still, and some may have it. Errors:
+  /// usage (the name; an empty region), refused, timed_out (ring full), not_running.
+  Result<std::uint32_t> publish(std::string_view topic, Region&& region, std::uint64_t tag = 0,
+                                std::uint32_t timeout_ms = 10'000);
+  /// From its return on this client gets by receive() what others publish under `topic`: 1 to 24 of
+  /// [a-zA-Z0-9_./-]. Again: does nothing. Ends with the client. Errors: usage (the name), refused
+  /// (31 subscribe already; 256 topics have subscribers), timed_out, not_running.
+  Result<void> subscribe(std::string_view topic, std::uint32_t timeout_ms = 10'000);
+  /// What was published before its return may still come. Errors: as subscribe.
+  Result<void> unsubscribe(std::string_view topic, std::uint32_t timeout_ms = 10'000);
   /// The next region that somebody handed to this client, or of its own that came back. nullopt:
   /// none within `timeout_ms` (0 = only look). Results that arrive meanwhile are kept. At most 256
   /// wait here; further ones go back to their senders. Error: not_running.

@@ -12,6 +12,7 @@
 #include "ipc/party_cache.hpp"
 #include "ipc/party_link.hpp"
 #include "ipc/party_memory.hpp"
+#include "ipc/party_topics.hpp"
 
 namespace micro_swarm {
 
@@ -19,7 +20,7 @@ class ClientCore final : public RegionKeeper, public std::enable_shared_from_thi
  public:
   static Result<std::shared_ptr<ClientCore>> attach(UniqueFd socket, std::uint32_t timeout_ms);
   explicit ClientCore(std::unique_ptr<PartyLink> link) noexcept
-      : link_(std::move(link)), memory_(*link_), cache_(*link_) {}
+      : link_(std::move(link)), memory_(*link_), cache_(*link_), topics_(*link_) {}
   ~ClientCore() override;
   ClientCore(const ClientCore&) = delete;
   ClientCore& operator=(const ClientCore&) = delete;
@@ -38,6 +39,9 @@ class ClientCore final : public RegionKeeper, public std::enable_shared_from_thi
   Result<void> share(Region& region, std::span<const PartyId> targets, std::uint64_t tag,
                      std::uint32_t timeout_ms);
   Result<std::optional<ReceivedRegion>> receive(std::uint32_t timeout_ms);
+  Result<std::uint32_t> publish(std::string_view topic, Region& region, std::uint64_t tag,
+                                std::uint32_t timeout_ms);
+  Result<void> set_subscription(std::string_view topic, bool subscribed, std::uint32_t timeout_ms);
   const PartyMemory& memory() const noexcept { return memory_; }
   Result<std::optional<CachedEntry>> cache_get(std::string_view name, std::uint32_t timeout_ms);
   Result<bool> cache_erase(std::string_view name, std::uint32_t timeout_ms);
@@ -89,6 +93,9 @@ class ClientCore final : public RegionKeeper, public std::enable_shared_from_thi
                   std::uint32_t count);
   /// Waits until a message to the supervisor has room.
   Result<void> wait_for_room(std::uint64_t deadline_ns);
+  /// `attempt() -> Result<bool>`, again when there is room, until it is true.
+  template <class Attempt>
+  Result<void> until_room(std::uint64_t deadline_ns, Attempt&& attempt);
   void finish_refused(TaskResult& result, const SlotBody& body);
   /// With room in the ring for it. `flags` are SubmitWord's, beside what the request says.
   void send(TaskRequest& request, std::uint16_t capability, std::uint8_t flags);
@@ -121,6 +128,7 @@ class ClientCore final : public RegionKeeper, public std::enable_shared_from_thi
   std::unique_ptr<PartyLink> link_;
   PartyMemory memory_;
   PartyCache cache_;
+  PartyTopics topics_;
   ClientNumbers numbers_;
   std::deque<TaskResult> kept_;
   std::string last_capability_;

@@ -20,16 +20,21 @@ Result<Region> ClientCore::write(std::span<const std::byte> bytes, std::uint32_t
   return region;
 }
 
+template <class Attempt>
+Result<void> ClientCore::until_room(std::uint64_t deadline_ns, Attempt&& attempt) {
+  for (;;) {
+    Result<bool> done = attempt();
+    if (!done) return done.error();
+    if (*done) return {};
+    if (auto room = wait_for_room(deadline_ns); !room) return room.error();
+  }
+}
+
 template <class AnyRegion>
 Result<void> ClientCore::transfer(AnyRegion& region, PartyId target, std::uint64_t tag,
                                   std::uint32_t timeout_ms) {
-  const std::uint64_t deadline_ns = deadline_after(timeout_ms);
-  for (;;) {
-    auto sent = memory_.try_transfer(*this, region, target, tag);
-    if (!sent) return sent.error();
-    if (*sent) return {};
-    if (auto room = wait_for_room(deadline_ns); !room) return room.error();
-  }
+  return until_room(deadline_after(timeout_ms),
+                    [&] { return memory_.try_transfer(*this, region, target, tag); });
 }
 template Result<void> ClientCore::transfer(Region&, PartyId, std::uint64_t, std::uint32_t);
 template Result<void> ClientCore::transfer(ReceivedRegion&, PartyId, std::uint64_t, std::uint32_t);
@@ -37,14 +42,38 @@ template Result<void> ClientCore::transfer(ReceivedRegion&, PartyId, std::uint64
 Result<void> ClientCore::share(Region& region, std::span<const PartyId> targets, std::uint64_t tag,
                                std::uint32_t timeout_ms) {
   const std::uint64_t deadline_ns = deadline_after(timeout_ms);
-  for (const PartyId target : targets)
-    for (;;) {
-      auto sent = memory_.try_share(*this, region, target, tag);
-      if (!sent) return sent.error();
-      if (*sent) break;
-      if (auto room = wait_for_room(deadline_ns); !room) return room.error();
-    }
+  for (const PartyId target : targets) {
+    auto done =
+        until_room(deadline_ns, [&] { return memory_.try_share(*this, region, target, tag); });
+    if (!done) return done.error();
+  }
   return {};
+}
+
+Result<std::uint32_t> ClientCore::publish(std::string_view topic, Region& region, std::uint64_t tag,
+                                          std::uint32_t timeout_ms) {
+  const auto name = topic_name(topic);
+  if (!name) return name.error();
+  const std::uint64_t deadline_ns = deadline_after(timeout_ms);
+  return memory_.publish(*this, region, *name, tag,
+                         [&](auto&& attempt) { return until_room(deadline_ns, attempt); });
+}
+
+Result<void> ClientCore::set_subscription(std::string_view topic, bool subscribed,
+                                          std::uint32_t timeout_ms) {
+  const auto name = topic_name(topic);
+  if (!name) return name.error();
+  const std::uint64_t deadline_ns = deadline_after(timeout_ms);
+  for (;;) {
+    auto done = topics_.try_set(*name, subscribed);
+    if (!done) return done.error();
+    if (*done) return {};
+    if (auto pumped = pump(); !pumped) return pumped.error();
+    const std::uint64_t now = now_ns();
+    if (now >= deadline_ns)
+      return Error{ErrorCode::timed_out, "the supervisor has not answered in time", 0};
+    wait_for_socket(std::min(look_at_socket_ns, deadline_ns - now));
+  }
 }
 
 Result<std::optional<ReceivedRegion>> ClientCore::receive(std::uint32_t timeout_ms) {

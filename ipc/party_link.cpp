@@ -285,6 +285,11 @@ bool PartyLink::take(ReceivedPartyMessage& received) {
       map_->drop(static_cast<std::uint32_t>(message.a));
       return true;
     case PartyMessageKind::trim: banks_->pool_is_short(now_ns()); return true;
+    case PartyMessageKind::topic_answer:
+      if (message.b != 1) return true;  // the table is what counts; this only woke us
+      refused_topic_request_ = message.a;
+      topic_refusal_.assign(message.text, ::strnlen(message.text, sizeof message.text));
+      return true;
     case PartyMessageKind::new_supervisor:
       if (!admitted())
         static_cast<void>(announce());

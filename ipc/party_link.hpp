@@ -14,6 +14,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "ipc/bank_map.hpp"
@@ -104,6 +105,11 @@ class PartyLink {
   /// Counts input that failed its checks.
   void count_malformed(std::uint64_t messages = 1) noexcept;
 
+  /// Why the supervisor refused the subscription asked for under that number; nullptr: it did not.
+  const std::string* topic_refusal(std::uint64_t request) const noexcept {
+    return request != 0 && refused_topic_request_ == request ? &topic_refusal_ : nullptr;
+  }
+
   /// How many tokens came from the predecessor.
   std::uint32_t inherited() const noexcept { return inherited_; }
 
@@ -136,6 +142,8 @@ class PartyLink {
   std::optional<BankOwner> banks_;
   std::optional<BankMap> map_;
   std::vector<std::uint32_t> waiting_releases_;
+  std::uint64_t refused_topic_request_ = 0;
+  std::string topic_refusal_;
   std::uint32_t inherited_ = 0;
   bool has_predecessor_ = false;
 };

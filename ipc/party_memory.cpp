@@ -1,12 +1,19 @@
 #include "ipc/party_memory.hpp"
 
+#include <algorithm>
+
 #include "ipc/transfer.hpp"
 
 namespace micro_swarm {
 
-Result<void> PartyMemory::check(bool is_ours, PartyId target) const {
+Result<void> PartyMemory::check_ours(bool is_ours) {
   if (!is_ours)
     return Error{ErrorCode::usage, "the region is empty, or another party's of this process", 0};
+  return {};
+}
+
+Result<void> PartyMemory::check(bool is_ours, PartyId target) const {
+  if (auto ok = check_ours(is_ours); !ok) return ok.error();
   if (target == link_.party())
     return Error{ErrorCode::usage, "a region cannot be handed to the party that has it", 0};
   const std::string name = "party " + std::to_string(target);
@@ -27,12 +34,13 @@ Result<void> PartyMemory::check(bool is_ours, PartyId target) const {
 }
 
 void PartyMemory::send(std::uint32_t hold, std::uint64_t size_bytes, TransferWord word,
-                       std::uint64_t tag) {
+                       std::uint64_t tag, const TopicName& topic) {
   SlotBody body;
   body.kind = static_cast<std::uint16_t>(MessageKind::transfer);
   body.region_bytes = static_cast<std::uint32_t>(size_bytes);
   body.inline_data[0] = word.word;
   body.inline_data[1] = tag;
+  std::copy_n(topic.words, std::size(topic.words), body.inline_data + 2);
   const bool is_own = Token{load(link_.holds()[hold].token)}.owner() == link_.party();
   if (is_own) link_.banks().leaving(hold);
   pass(link_.data_out(), link_.holds()[hold], Lane::data, supervisor_party, body);
@@ -64,13 +72,14 @@ Result<bool> PartyMemory::try_transfer(const RegionKeeper& keeper, ReceivedRegio
 }
 
 Result<bool> PartyMemory::try_share(const RegionKeeper& keeper, Region& region, PartyId target,
-                                    std::uint64_t tag) {
+                                    std::uint64_t tag, const TopicName& topic) {
   if (auto ok = check(region.keeper_.get() == &keeper, target); !ok) return ok.error();
   if (!link_.data_out().has_space(1)) return false;
   const auto minted = link_.banks().share(region.hold_);
   if (!minted) return minted.error();
   region.is_shared_ = true;
-  send(*minted, region.bytes_.size(), TransferWord::make(target, TransferRefusal::none), tag);
+  send(*minted, region.bytes_.size(), TransferWord::make(target, TransferRefusal::none), tag,
+       topic);
   ++stats_.transfers_sent;
   return true;
 }
@@ -93,13 +102,15 @@ bool PartyMemory::take_next() {
   take_token(link_.holds()[*hold], token);
   keep(in_hand);
   const TransferWord word{body.inline_data[0]};
-  const Incoming incoming{*hold, token, body.region_bytes, word, body.inline_data[1]};
-  if (goes_back && word.refusal() == TransferRefusal::none) {
+  const TopicName topic{{body.inline_data[2], body.inline_data[3], body.inline_data[4]}};
+  const Incoming incoming{*hold, token, body.region_bytes, word, body.inline_data[1], topic};
+  if (goes_back && word.refusal() == TransferRefusal::none && !topic) {
     send(*hold, incoming.size_bytes, TransferWord::make(word.party(), TransferRefusal::full),
          incoming.tag);
     return true;
   }
   if (goes_back) {
+    if (topic) ++stats_.publications_dropped;
     link_.release(*hold);
     link_.ring_supervisor();
     return true;
@@ -122,6 +133,7 @@ std::optional<ReceivedRegion> PartyMemory::next(std::shared_ptr<RegionKeeper> ke
   region.tag_ = incoming.tag;
   region.from_ = incoming.word.party();
   region.refusal_ = incoming.word.refusal();
+  region.topic_ = incoming.topic;
   return region;
 }
 

@@ -13,6 +13,7 @@
 
 #include "ipc/party_link.hpp"
 #include "ipc/region.hpp"
+#include "ipc/topics.hpp"
 
 namespace micro_swarm {
 
@@ -23,8 +24,9 @@ struct PartyMemoryStats {
   std::uint64_t inbox = 0;  ///< received and not asked for yet
   std::uint64_t transfers_sent = 0;
   std::uint64_t transfers_received = 0;
-  std::uint64_t transfers_returned = 0;  ///< of those sent: came back
-  std::uint64_t copies = 0;              ///< writes that had to copy
+  std::uint64_t transfers_returned = 0;    ///< of those sent: came back
+  std::uint64_t publications_dropped = 0;  ///< received and dropped: the inbox was full
+  std::uint64_t copies = 0;                ///< writes that had to copy
   std::uint64_t bytes_copied = 0;
 };
 
@@ -56,7 +58,29 @@ class PartyMemory {
   /// One more right to the region for `target`; the region stays the caller's, to be read only.
   /// Errors: as try_transfer; refused (32 rights are out already, or no hold is free).
   Result<bool> try_share(const RegionKeeper& keeper, Region& region, PartyId target,
-                         std::uint64_t tag);
+                         std::uint64_t tag, const TopicName& topic = {});
+  /// Shares the region with each who subscribes to `topic` now, itself excepted, and gives up its
+  /// own right. `until_true(attempt)` waits until `attempt() -> Result<bool>` is true. Returns with
+  /// how many; on an error the region is here still, and some may have it.
+  template <class UntilTrue>
+  Result<std::uint32_t> publish(const RegionKeeper& keeper, Region& region, const TopicName& topic,
+                                std::uint64_t tag, UntilTrue&& until_true) {
+    if (auto ok = check_ours(region.keeper_.get() == &keeper); !ok) return ok.error();
+    Result<std::uint32_t> shared = 0u;
+    subscribers_of(link_.tables().topics, topic).for_each([&](PartyId subscriber) {
+      if (!shared || subscriber == link_.party()) return;
+      Result<void> done =
+          until_true([&] { return try_share(keeper, region, subscriber, tag, topic); });
+      if (done) {
+        ++*shared;
+      } else if (done.error().code != ErrorCode::not_running &&
+                 done.error().code != ErrorCode::not_found) {  // who has gone gets nothing
+        shared = done.error();
+      }
+    });
+    if (shared) region.release();
+    return shared;
+  }
 
   /// The next message of the data ring is a transfer.
   bool is_next() const noexcept {
@@ -83,9 +107,12 @@ class PartyMemory {
     std::uint32_t size_bytes;
     TransferWord word;
     std::uint64_t tag;
+    TopicName topic;
   };
+  static Result<void> check_ours(bool is_ours);
   Result<void> check(bool is_ours, PartyId target) const;
-  void send(std::uint32_t hold, std::uint64_t size_bytes, TransferWord word, std::uint64_t tag);
+  void send(std::uint32_t hold, std::uint64_t size_bytes, TransferWord word, std::uint64_t tag,
+            const TopicName& topic = {});
 
   PartyLink& link_;
   std::deque<Incoming> inbox_;

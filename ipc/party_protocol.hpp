@@ -42,6 +42,7 @@ enum class PartyMessageKind : std::uint32_t {
   new_supervisor,  ///< a = epoch: repeat requests that were not answered
   drain,           ///< finish what runs, then exit 0
   trim,            ///< others need memory: return every bank of which no token is out
+  topic_answer,    ///< a = request; b = 1: refused, text: why. b = 0: the topics' table shows it
   // party -> supervisor
   registered = 64,  ///< a = party_protocol_version; fds: segment, bell page
   bank_request,     ///< a = request, b = slots wanted, c = region_bytes (0 = the pool's;
@@ -52,6 +53,8 @@ enum class PartyMessageKind : std::uint32_t {
   leaving,          ///< the party exits on purpose and holds nothing
   bank_returned,    ///< a = bank, e = serial: unmapped by its owner, no token is out, none will be;
                     ///< repeated until the bank's row says that it is gone
+  subscription,     ///< a = request, b = 1: to subscribe to a topic, 0: no longer; text: its name.
+                    ///< Repeated until the topics' table says so, or it is refused
 };
 
 struct PartyMessage {
@@ -118,7 +121,9 @@ std::string_view name_of(TransferRefusal reason);
 
 /// transfer: word 0 = {TransferRefusal:8, party:16}: whom it is for, in a message to the
 /// supervisor, and whom it is from, in one of it; word 1 = the sender's tag. Whoever cannot take a
-/// region sends it back with a refusal: that is not refused again.
+/// region sends it back with a refusal: that is not refused again. Words 2 to 4: the TopicName it
+/// was published under, whose subscriber the receiver is, or 0. What was published and cannot be
+/// taken goes home.
 struct TransferWord {
   std::uint64_t word = 0;
   static constexpr TransferWord make(PartyId party, TransferRefusal refusal) {

@@ -29,13 +29,15 @@ FdCount fds_of(PartyMessageKind kind) {
     case PartyMessageKind::probe:
     case PartyMessageKind::new_supervisor:
     case PartyMessageKind::drain:
-    case PartyMessageKind::trim: return {0, 0};
+    case PartyMessageKind::trim:
+    case PartyMessageKind::topic_answer: return {0, 0};
     case PartyMessageKind::registered:
     case PartyMessageKind::bank_request:
     case PartyMessageKind::bank_memory:
     case PartyMessageKind::pong:
     case PartyMessageKind::leaving:
-    case PartyMessageKind::bank_returned: break;
+    case PartyMessageKind::bank_returned:
+    case PartyMessageKind::subscription: break;
   }
   return {0, -1};
 }

@@ -12,6 +12,7 @@
 #include "common/ids.hpp"
 #include "common/result.hpp"
 #include "ipc/party_protocol.hpp"
+#include "ipc/topics.hpp"
 
 namespace micro_swarm {
 
@@ -96,6 +97,8 @@ class ReceivedRegion {
   TransferRefusal refusal() const noexcept { return refusal_; }
   /// The sender's.
   std::uint64_t tag() const noexcept { return tag_; }
+  /// The topic it was published under; "": it was sent to this party.
+  std::string topic() const { return text_of(topic_); }
   std::size_t size_bytes() const noexcept { return size_bytes_; }
 
   /// The bytes where they lie, valid until this object is released or handed on. They are input: a
@@ -119,6 +122,7 @@ class ReceivedRegion {
     std::swap(tag_, other.tag_);
     std::swap(from_, other.from_);
     std::swap(refusal_, other.refusal_);
+    std::swap(topic_, other.topic_);
   }
 
   std::shared_ptr<RegionKeeper> keeper_;
@@ -128,6 +132,7 @@ class ReceivedRegion {
   std::uint64_t tag_ = 0;
   PartyId from_ = no_party;
   TransferRefusal refusal_ = TransferRefusal::none;
+  TopicName topic_;
 };
 
 }  // namespace micro_swarm

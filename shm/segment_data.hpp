@@ -19,7 +19,7 @@
 namespace micro_swarm {
 
 inline constexpr std::uint64_t segment_magic = 0x316d72617753754dull;  // "MuSwarm1"
-inline constexpr std::uint32_t layout_version = 5;
+inline constexpr std::uint32_t layout_version = 6;
 
 enum class SegmentKind : std::uint32_t { party = 1, supervisor = 2 };
 

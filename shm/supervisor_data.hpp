@@ -7,6 +7,7 @@
 #include "shm/cache_data.hpp"
 #include "shm/segment_data.hpp"
 #include "shm/task_record_data.hpp"
+#include "shm/topic_data.hpp"
 
 namespace micro_swarm {
 
@@ -137,6 +138,8 @@ enum class Counter : std::uint32_t {
   payload_bytes_after,   ///< of those, as they lie in the pool
   payload_compress_ns,   ///< of parties that are gone; the others have it in their segments
   payload_unpack_ns,     ///< likewise
+  publications,          ///< regions taken in for a subscriber
+  publications_dropped,  ///< of those, not delivered: it does not take what waits, or has gone
 };
 inline constexpr std::uint32_t counters_max = 64;
 
@@ -165,6 +168,7 @@ struct DeliveryRow {
   std::uint64_t tag;    ///< the sender's
   std::uint64_t order;  ///< grows: what came first goes first
   std::uint64_t size_bytes;
+  TopicName topic;  ///< none: it was sent to this party by name
 };
 inline constexpr std::uint32_t delivery_rows = 256;
 
@@ -206,6 +210,7 @@ struct SupervisorTables {
   HeirArea heirs[parties_max];
   DeliveryRow deliveries[delivery_rows];
   AgentRowsWord agent_rows;
+  TopicRow topics[topics_max];
   // TaskRecord[task_capacity], TaskOptionsRow[task_capacity] and TaskDependencies[task_capacity]
   // follow, then CacheSettingsRow and CacheRow[cache_entries], each at the start of a page
   // (SupervisorExtension)

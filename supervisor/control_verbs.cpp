@@ -61,10 +61,12 @@ std::string_view name_of(Counter counter) {
     case Counter::payload_bytes_after: return "payload_bytes_after";
     case Counter::payload_compress_ns: return "payload_compress_ns";
     case Counter::payload_unpack_ns: return "payload_unpack_ns";
+    case Counter::publications: return "publications";
+    case Counter::publications_dropped: return "publications_dropped";
   }
   return "unknown";
 }
-constexpr Counter last_counter = Counter::payload_unpack_ns;
+constexpr Counter last_counter = Counter::publications_dropped;
 constexpr std::chrono::seconds result_read_time{10};
 
 Error usage(std::string text) { return Error{ErrorCode::usage, std::move(text), 0}; }
@@ -184,6 +186,7 @@ json ControlVerbs::status() const {
         {"categories", memory_categories()},
         {"tokens_out", parts_.banks.tokens_out()},
         {"segment_bytes", c.segment.layout().size_bytes}}},
+      {"topics", parts_.topics.list()},
       {"spin_us", load(tables.spin_ns) / 1000},
       {"dispatch_round_trip", micro_swarm::to_json(parts_.tasks.dispatch_round_trip())},
       {"accept_to_end", micro_swarm::to_json(parts_.tasks.accept_to_end())},

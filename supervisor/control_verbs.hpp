@@ -13,6 +13,7 @@
 #include "supervisor/clients.hpp"
 #include "supervisor/control_server.hpp"
 #include "supervisor/holdings.hpp"
+#include "supervisor/topics.hpp"
 
 namespace micro_swarm {
 
@@ -26,6 +27,7 @@ class ControlVerbs {
     Clients& clients;
     Holdings& holdings;
     CacheStore& cache;
+    Topics& topics;
   };
   using Reply = std::shared_ptr<ControlReply>;
 

@@ -27,6 +27,10 @@ bool Deliveries::is_there(PartyId party) const {
   return is_agent(party) || (c_.peers[party].linked && !c_.peers[party].dead);
 }
 
+bool Deliveries::subscribes(PartyId party, const TopicName& topic) const {
+  return subscribers_of(c_.tables().topics, topic).has(party);
+}
+
 std::optional<std::uint32_t> Deliveries::free_row() {
   for (std::uint32_t i = 0; i < delivery_rows; ++i) {
     const std::uint32_t row = (next_row_ + i) % delivery_rows;
@@ -52,10 +56,15 @@ bool Deliveries::taken(Peer& sender, const SlotBody& body, MessageInHand in_hand
     return true;
   }
   const TransferWord word{body.inline_data[0]};
+  const TopicName topic{{body.inline_data[2], body.inline_data[3], body.inline_data[4]}};
   PartyId to = word.party();
   TransferRefusal refusal = word.refusal();
   bool is_lost = false;
-  if (!is_there(to) || waiting_for(to) >= waits_max) {
+  if (topic) {
+    is_lost = !is_there(to) || waiting_for(to) >= waits_max || !subscribes(to, topic);
+    refusal = TransferRefusal::none;
+    c_.count(Counter::publications);
+  } else if (!is_there(to) || waiting_for(to) >= waits_max) {
     // What comes back already and is not taken by its sender goes home.
     is_lost = refusal != TransferRefusal::none || waiting_for(sender.id) >= waits_max;
     refusal = is_there(to) ? TransferRefusal::full : TransferRefusal::gone;
@@ -64,13 +73,14 @@ bool Deliveries::taken(Peer& sender, const SlotBody& body, MessageInHand in_hand
   const auto row = is_lost ? std::nullopt : free_row();
   if (!row) {
     if (!tokens_.return_to_sender(token, in_hand)) return false;
-    c_.count(Counter::transfers_dropped);
+    c_.count(topic ? Counter::publications_dropped : Counter::transfers_dropped);
     return true;
   }
   DeliveryRow& delivery = row_of(*row);
   delivery.tag = body.inline_data[1];
   delivery.size_bytes = body.region_bytes;
   delivery.order = ++order_;
+  delivery.topic = topic;
   const PartyId from =
       refusal != TransferRefusal::none && to == sender.id ? word.party() : sender.id;
   store(delivery.way, DeliveryWay::make(from, to, stored(refusal)).word);
@@ -101,7 +111,8 @@ bool Deliveries::deliver(std::uint32_t row) {
   Peer& receiver = c_.peers[way.to()];
   if (!receiver.linked || receiver.dead) return false;
   if (!receiver.data_out.has_space(1 + kept_free(receiver.id))) return false;
-  if (!banks_.outstanding(token) || !banks_.show_to(receiver, bank_of(token.region()))) {
+  if (!banks_.outstanding(token) || (delivery.topic && !subscribes(way.to(), delivery.topic)) ||
+      !banks_.show_to(receiver, bank_of(token.region()))) {
     drop(row);
     return true;
   }
@@ -111,6 +122,7 @@ bool Deliveries::deliver(std::uint32_t row) {
   body.inline_data[0] =
       TransferWord::make(way.from(), static_cast<TransferRefusal>(way.refusal())).word;
   body.inline_data[1] = delivery.tag;
+  std::copy_n(delivery.topic.words, std::size(delivery.topic.words), body.inline_data + 2);
   pass(receiver.data_out, from, Lane::data, receiver.id, body);
   c_.ring(receiver);
   return true;
@@ -118,12 +130,12 @@ bool Deliveries::deliver(std::uint32_t row) {
 
 void Deliveries::drop(std::uint32_t row) {
   tokens_.release(hold(row));  // stays in the hold where there is no room, and is tried again
-  c_.count(Counter::transfers_dropped);
+  c_.count(row_of(row).topic ? Counter::publications_dropped : Counter::transfers_dropped);
 }
 
 void Deliveries::send_back(std::uint32_t row) {
   const DeliveryWay way = way_of(row);
-  if (static_cast<TransferRefusal>(way.refusal()) != TransferRefusal::none ||
+  if (row_of(row).topic || static_cast<TransferRefusal>(way.refusal()) != TransferRefusal::none ||
       !is_there(way.from()) || waiting_for(way.from()) >= waits_max)
     return drop(row);
   store(row_of(row).way,

@@ -6,8 +6,9 @@
 //
 // The receiver does not read, or is being started again: the region waits here, waits_max for each
 // receiver, and nobody else waits with it. What cannot be delivered goes back to its sender with
-// the reason; what the sender does not take either goes home to its owner. Nothing is left over,
-// and the supervisor never waits: every message is taken at once.
+// the reason; what the sender does not take either goes home to its owner. What was published under
+// a topic goes home at once: its publisher has not asked for anybody in particular. Nothing is left
+// over, and the supervisor never waits: every message is taken at once.
 //
 //   message in ring --> [row, hold] --cursor--> waiting --slot published--> the receiver's
 //
@@ -21,6 +22,7 @@
 #include <deque>
 #include <vector>
 
+#include "ipc/topics.hpp"
 #include "ipc/transfer.hpp"
 #include "supervisor/tokens.hpp"
 
@@ -61,6 +63,7 @@ class Deliveries {
   };
 
   bool is_there(PartyId party) const;
+  bool subscribes(PartyId party, const TopicName& topic) const;
   std::optional<std::uint32_t> free_row();
   std::size_t waiting_for(PartyId party) const;
   void enqueue(std::uint32_t row);

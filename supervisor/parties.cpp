@@ -166,6 +166,7 @@ void Parties::handle(Peer& peer, const PartyMessage& message, ReceivedMessage& r
       return banks_.memory_arrived(peer, message, take_fd(received, 0));
     case PartyMessageKind::bank_returned: return banks_.returned(peer, message);
     case PartyMessageKind::pong: return on_.pong(peer, message.a);
+    case PartyMessageKind::subscription: return on_.subscription(peer, message);
     case PartyMessageKind::leaving: return;  // the closing of its socket follows
     default:
       c_.count(Counter::messages_malformed);

@@ -20,6 +20,7 @@ class Parties {
     std::function<void(Peer&)> exited;         ///< its pidfd says so
     std::function<void(Peer&, const std::string& why)> misbehaved;
     std::function<void(Peer&, std::uint64_t number)> pong;
+    std::function<void(Peer&, const PartyMessage&)> subscription;
   };
 
   Parties(SupervisorContext& context, Banks& banks) : c_(context), banks_(banks) {}

@@ -36,6 +36,7 @@ Supervisor::Supervisor(SupervisorBoot boot)
       banks_(c_),
       tokens_(c_, banks_),
       deliveries_(c_, banks_, tokens_),
+      topics_(c_),
       tasks_(c_, banks_, tokens_),
       cache_(c_, banks_, tokens_),
       succession_(c_, banks_, tasks_, tokens_, deliveries_),
@@ -48,7 +49,10 @@ Supervisor::Supervisor(SupervisorBoot boot)
       holdings_(c_, banks_, tasks_) {
   c_.files_directory = boot_.endpoint.files_path();
   parties_.listen({
-      [this](Peer& p) { is_agent(p.id) ? agents_.published(p) : clients_.published(p); },
+      [this](Peer& p) {
+        if (is_client(p.id)) topics_.forget(p.id);  // whoever had this number before
+        is_agent(p.id) ? agents_.published(p) : clients_.published(p);
+      },
       [this](Peer& p) { is_agent(p.id) ? agents_.socket_closed(p) : clients_.gone(p); },
       [this](Peer& p) { is_agent(p.id) ? agents_.exited(p) : clients_.gone(p); },
       [this](Peer& p, const std::string& why) {
@@ -59,6 +63,7 @@ Supervisor::Supervisor(SupervisorBoot boot)
       [this](Peer& p, std::uint64_t number) {
         if (is_agent(p.id)) health_.pong(p, number);
       },
+      [this](Peer& p, const PartyMessage& message) { topics_.requested(p, message); },
   });
   succession_.set_cache([this](Peer& peer, const SlotBody& body, MessageInHand in_hand) {
     return cache_.handle(peer, body, in_hand);
@@ -162,6 +167,7 @@ void Supervisor::adopt() {
   attach_known_parties();
   banks_.adopt([this](std::uint32_t bank) { return boot_.fds.get(fd_key::bank + bank); });
   std::vector<Hold*> carried = succession_.settle_own();
+  topics_.adopt();
   deliveries_.adopt();
   tasks_.pool_changed();  // it may be another than the configuration's
   tasks_.adopt();
@@ -190,7 +196,7 @@ bool Supervisor::settle_in() {
 
 void Supervisor::open_control() {
   verbs_ = std::make_unique<ControlVerbs>(
-      ControlVerbs::Parts{c_, banks_, tasks_, agents_, clients_, holdings_, cache_},
+      ControlVerbs::Parts{c_, banks_, tasks_, agents_, clients_, holdings_, cache_, topics_},
       [this](bool at_once) { begin_drain(at_once); });
   control_ = std::make_unique<ControlServer>(
       c_.io, UniqueFd(boot_.listen_socket),
@@ -330,6 +336,7 @@ void Supervisor::tick(std::uint64_t now) {
       next_tick_ns_ != 0 && now > next_tick_ns_ + busy_tick_ns ? now - next_tick_ns_ : 0;
   agents_.tick(now);
   clients_.tick(now);
+  topics_.forget_gone();
   tasks_.tick(now);
   cache_.tick(now);
   if (durability_) durability_->tick();

@@ -12,6 +12,7 @@
 #include "supervisor/health.hpp"
 #include "supervisor/holdings.hpp"
 #include "supervisor/supervisor_main.hpp"
+#include "supervisor/topics.hpp"
 
 namespace micro_swarm {
 
@@ -55,6 +56,7 @@ class Supervisor {
   Banks banks_;
   Tokens tokens_;
   Deliveries deliveries_;
+  Topics topics_;
   Tasks tasks_;
   CacheStore cache_;
   std::optional<Durability> durability_;

@@ -100,6 +100,79 @@ static void bounce(msw_task* task) {
     msw_task_complete(task, "bounced", 7);
 }
 
+static void answer_or_fail(msw_task* task, int status, const char* text) {
+  if (status == MSW_OK)
+    msw_task_complete(task, text, strlen(text));
+  else
+    msw_task_fail(task, msw_last_error());
+}
+
+/* The payload up to a blank, or all of it. */
+static void topic_of(const msw_task* task, char topic[100]) {
+  const char* payload = msw_task_payload(task);
+  size_t size = 0;
+  while (size < msw_task_payload_size(task) && size < 99 && payload[size] != ' ') ++size;
+  memcpy(topic, payload, size);
+  topic[size] = 0;
+}
+
+static void subscribe(msw_task* task) {
+  char topic[100];
+  snprintf(topic, sizeof topic, "%.*s", (int)msw_task_payload_size(task),
+           (const char*)msw_task_payload(task));
+  answer_or_fail(task, msw_agent_subscribe(agent, topic), "");
+}
+
+static void unsubscribe(msw_task* task) {
+  char topic[100];
+  topic_of(task, topic);
+  answer_or_fail(task, msw_agent_unsubscribe(agent, topic), "");
+}
+
+/* "topic text": publishes the text, answers how many subscribe. */
+static void publish(msw_task* task) {
+  char topic[100], count[20];
+  uint32_t subscribers = 0;
+  msw_region* region;
+  size_t from;
+  topic_of(task, topic);
+  from = strlen(topic) + 1;
+  if (from >= msw_task_payload_size(task)) {
+    msw_task_fail(task, "publish: topic text");
+    return;
+  }
+  if (msw_region_allocate(agent, msw_task_payload_size(task) - from, 10000, &region) != MSW_OK) {
+    msw_task_fail(task, msw_last_error());
+    return;
+  }
+  memcpy(msw_region_bytes(region), (const char*)msw_task_payload(task) + from,
+         msw_region_size(region));
+  if (msw_region_publish(region, topic, 5, &subscribers) != MSW_OK) {
+    msw_region_free(region);
+    msw_task_fail(task, msw_last_error());
+    return;
+  }
+  snprintf(count, sizeof count, "%u", (unsigned)subscribers);
+  answer_or_fail(task, MSW_OK, count);
+}
+
+/* The next that was published: "topic tag text". */
+static void hear(msw_task* task) {
+  msw_received* received;
+  const void* bytes;
+  size_t size;
+  char text[200];
+  const int status = msw_agent_receive(agent, 20000, &received);
+  if (status != MSW_OK || msw_received_bytes(received, &bytes, &size) != MSW_OK) {
+    msw_task_fail(task, msw_status_name(status));
+    return;
+  }
+  snprintf(text, sizeof text, "%s %u %.*s", msw_received_topic(received),
+           (unsigned)msw_received_tag(received), (int)size, (const char*)bytes);
+  msw_received_free(received);
+  answer_or_fail(task, MSW_OK, text);
+}
+
 /* Every misuse has its status and does no harm. */
 #define EXPECT(condition)                           \
   do {                                              \
@@ -132,8 +205,15 @@ static void misuse(msw_task* task) {
   EXPECT(msw_region_send(region, msw_agent_id(agent), 0) == MSW_USAGE);
   EXPECT(msw_region_send(region, 4711, 0) == MSW_NOT_FOUND);
   EXPECT(msw_region_send(region, 300, 0) == MSW_NOT_FOUND);
+  EXPECT(msw_region_publish(region, NULL, 0, NULL) == MSW_USAGE);
+  EXPECT(msw_region_publish(region, "no blanks", 0, NULL) == MSW_USAGE);
+  EXPECT(msw_agent_subscribe(NULL, "news") == MSW_USAGE);
+  EXPECT(msw_agent_subscribe(agent, NULL) == MSW_USAGE);
+  EXPECT(msw_agent_subscribe(agent, "") == MSW_USAGE);
+  EXPECT(strcmp(msw_received_topic(NULL), "") == 0);
   EXPECT(msw_region_bytes(region) != NULL);
   msw_region_free(region);
+  EXPECT(msw_region_publish(region, "news", 0, NULL) == MSW_USAGE);
   EXPECT(msw_region_bytes(region) == NULL && msw_region_size(region) == 0);
   EXPECT(msw_region_send(region, 0, 0) == MSW_USAGE);
   msw_region_free(region);
@@ -182,10 +262,20 @@ static void log_lines(msw_task* task) {
 static const struct {
   const char* name;
   void (*function)(msw_task*);
-} operations[] = {{"c.echo", echo},     {"c.in_place", in_place}, {"c.who", who},
-                  {"c.join", join},     {"c.stubborn", stubborn}, {"c.bounce", bounce},
-                  {"c.misuse", misuse}, {"c.four", four},         {"c.fragile", fragile},
-                  {"c.log", log_lines}};
+} operations[] = {{"c.echo", echo},
+                  {"c.in_place", in_place},
+                  {"c.who", who},
+                  {"c.join", join},
+                  {"c.stubborn", stubborn},
+                  {"c.bounce", bounce},
+                  {"c.misuse", misuse},
+                  {"c.four", four},
+                  {"c.fragile", fragile},
+                  {"c.log", log_lines},
+                  {"c.subscribe", subscribe},
+                  {"c.unsubscribe", unsubscribe},
+                  {"c.publish", publish},
+                  {"c.hear", hear}};
 
 static void handle(msw_task* task) {
   size_t i;

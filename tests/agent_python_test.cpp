@@ -23,7 +23,8 @@ std::string config(const std::string& mode, const std::string& more = "") {
          "\" }\ncapabilities = [\"py.echo\", \"py.upper\", \"py.nothing\", \"py.in_place\", "
          "\"py.double\", \"py.no_numpy\", \"py.who\", \"py.throws\", \"py.odd\", \"py.keep_task\", "
          "\"py.use_kept\", \"py.keep_slice\", \"py.keep_result\", \"py.poke_slice\", "
-         "\"py.drop_slice\", \"py.cancelled\", \"py.bounce\", \"py.join\", \"py.fail\", "
+         "\"py.drop_slice\", \"py.cancelled\", \"py.bounce\", \"py.subscribe\", \"py.capitals\", "
+         "\"py.join\", \"py.fail\", "
          "\"py.unknown\"]\n";
 }
 
@@ -77,6 +78,18 @@ BOOST_AUTO_TEST_CASE(handlers_work_on_memory_of_the_pool) {
       BOOST_TEST((*back)->tag() == tag);
       BOOST_TEST((*back)->view().value().size() == 100'000u);
     }
+    BOOST_REQUIRE(client.client().subscribe("from/python").has_value());
+    BOOST_TEST(ended(client.run("py.subscribe", "to/python")).find("done: ") == 0u);
+    auto heard = client.client().allocate(5);
+    BOOST_REQUIRE(heard.has_value());
+    std::memcpy(heard->bytes().data(), "quiet", 5);
+    BOOST_TEST(client.client().publish("to/python", std::move(*heard), 6).value() == 1u);
+    BOOST_TEST(ended(client.run("py.capitals", "from/python")) == "done: to/python 1");
+    const auto loud = client.client().receive(patience_ms);
+    BOOST_REQUIRE(loud.has_value() && loud->has_value());
+    BOOST_TEST((*loud)->topic() == "from/python");
+    BOOST_TEST((*loud)->tag() == 7u);
+    BOOST_TEST(std::memcmp((*loud)->view().value().data(), "QUIET", 5) == 0);
   }
   BOOST_TEST(swarm.wait_until([](const auto& s) { return s.at("memory").at("tokens_out") == 0; }));
   swarm.finish();

@@ -66,6 +66,8 @@ foreach(agent abi_agent.c ../examples/agents/shout.c ../examples/agents/scale.cp
 endforeach()
 ms_test(NAME agent.abi SOURCES agent_abi_test.cpp LIBS ms_ipc TIMEOUT 120)
 add_dependencies(test_agent_abi microswarm ${abi_agents})
+ms_test(NAME channel.topics_swarm SOURCES topics_swarm_test.cpp LIBS ms_ipc TIMEOUT 120)
+add_dependencies(test_channel_topics_swarm microswarm abi_agent)
 
 # The module's code is not the sanitizers' program's: Python is.
 ms_test(NAME agent.python SOURCES agent_python_test.cpp LIBS ms_ipc TIMEOUT 120 NOT_UNDER asan tsan)

@@ -141,6 +141,24 @@ def bounce(task):
         return "bounced"
 
 
+@agent.on("py.subscribe")
+def subscribe(task):
+    agent.subscribe(task.text)
+    try:
+        agent.subscribe("not a name")
+    except microswarm.Error as e:
+        return str(e)
+
+
+@agent.on("py.capitals")
+def capitals(task):
+    """Hears one, and publishes it in capitals."""
+    received = agent.receive(20)
+    region = agent.allocate(len(received.data))
+    region.data[:] = bytes(received.data).upper()
+    return f"{received.topic} {region.publish(task.text, received.tag + 1)}"
+
+
 @agent.on("py.join")
 def join(task):
     return b"".join(bytes(i) for i in task.inputs)

@@ -68,13 +68,13 @@ class Agent:
         holds = 20480 + page_up(16 * self.supervisor.get(40, "I"))
         self.inbox = holds + 8192 * (self.party + 1)
         self.tables = holds + 14491648 + page_up(8 * 4096 * 64)
-        self.records = self.tables + 10788864
+        self.records = self.tables + 10813440
 
         fd, self.own, seal = sealed_memory("raw", SIZE_BYTES, SEAL | SHRINK | GROW | FUTURE_WRITE, 0o444)
         bell_fd, self.bell, seal_bell = sealed_memory("raw-bell", 4096, SEAL | SHRINK | GROW, 0o600)
         with open("/proc/self/stat") as stat:
             ticks = int(stat.read().rpartition(")")[2].split()[19])
-        struct.pack_into("=8sIIHHiQQIII", self.own.bytes, 0, b"MuSwarm1", 5, 1, self.party,
+        struct.pack_into("=8sIIHHiQQIII", self.own.bytes, 0, b"MuSwarm1", 6, 1, self.party,
                          self.incarnation, os.getpid(), ticks, SIZE_BYTES, 1024, 0, 0)
         cursor = CURSORS + 32 * SUPERVISOR
         if before:

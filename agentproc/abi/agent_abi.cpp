@@ -34,6 +34,7 @@ struct msw_region {
 struct msw_received {
   msw_agent* agent = nullptr;
   ReceivedRegion region;
+  std::string topic;
 };
 
 namespace {
@@ -178,6 +179,16 @@ int send(Object* object, std::uint32_t party, HandOver&& hand_over) noexcept {
   return guarded([&] {
     const auto sent = hand_over(object->agent->memory());
     return sent ? MSW_OK : failed(sent.error());
+  });
+}
+
+int set_subscription(msw_agent* agent, const char* topic,
+                     Result<void> (AgentMemory::*set)(std::string_view, std::uint32_t)) noexcept {
+  if (agent == nullptr) return no_pointer();
+  if (topic == nullptr) return failed(MSW_USAGE, "the topic is NULL");
+  return guarded([&] {
+    const auto done = (agent->memory().*set)(topic, send_timeout_ms);
+    return done ? static_cast<int>(MSW_OK) : failed(done.error());
   });
 }
 
@@ -457,6 +468,29 @@ void msw_region_free(msw_region* region) noexcept {
   }));
 }
 
+// ---- topics ----
+
+int msw_agent_subscribe(msw_agent* agent, const char* topic) noexcept {
+  return set_subscription(agent, topic, &AgentMemory::subscribe);
+}
+int msw_agent_unsubscribe(msw_agent* agent, const char* topic) noexcept {
+  return set_subscription(agent, topic, &AgentMemory::unsubscribe);
+}
+
+int msw_region_publish(msw_region* region, const char* topic, uint64_t tag,
+                       uint32_t* subscribers) noexcept {
+  if (!is_live(region)) return region_over();
+  if (topic == nullptr) return failed(MSW_USAGE, "the topic is NULL");
+  return guarded([&] {
+    auto published =
+        region->agent->memory().publish(topic, std::move(region->region), tag, send_timeout_ms);
+    if (!published) return failed(published.error());
+    if (subscribers != nullptr) *subscribers = *published;
+    region->agent->regions.give_back(*region);
+    return static_cast<int>(MSW_OK);
+  });
+}
+
 int msw_agent_receive(msw_agent* agent, int64_t timeout_ms, msw_received** region) noexcept {
   if (agent == nullptr || region == nullptr) return no_pointer();
   *region = nullptr;
@@ -466,6 +500,7 @@ int msw_agent_receive(msw_agent* agent, int64_t timeout_ms, msw_received** regio
     msw_received& taken = agent->received.take();
     taken.agent = agent;
     taken.region = std::move(*received);
+    taken.topic = taken.region.topic();
     *region = &taken;
     return MSW_OK;
   });
@@ -489,6 +524,9 @@ uint32_t msw_received_from(const msw_received* region) noexcept {
 }
 uint64_t msw_received_tag(const msw_received* region) noexcept {
   return is_live(region) ? region->region.tag() : 0;
+}
+const char* msw_received_topic(const msw_received* region) noexcept {
+  return is_live(region) ? region->topic.c_str() : "";
 }
 int msw_received_refusal(const msw_received* region) noexcept {
   return is_live(region) ? static_cast<int>(region->region.refusal()) : 0;

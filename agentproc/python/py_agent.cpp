@@ -58,14 +58,14 @@ class Region {
   }
   void send(unsigned party, std::uint64_t tag) {
     take_back();
-    const int status = session_->gate->pass([&] { return msw_region_send(*region_, party, tag); });
-    if (status != MSW_OK) {  // it is here still
-      view_ = View(
-          std::span(static_cast<std::byte*>(msw_region_bytes(*region_)), msw_region_size(*region_)),
-          false, region_);
-      raise(status);
-    }
-    region_.reset();
+    end_with(session_->gate->pass([&] { return msw_region_send(*region_, party, tag); }));
+  }
+  unsigned publish(const std::string& topic, std::uint64_t tag) {
+    take_back();
+    std::uint32_t subscribers = 0;
+    end_with(session_->gate->pass(
+        [&] { return msw_region_publish(*region_, topic.c_str(), tag, &subscribers); }));
+    return subscribers;
   }
   void share(unsigned party, std::uint64_t tag) {
     static_cast<void>(data());
@@ -77,6 +77,15 @@ class Region {
   }
 
  private:
+  void end_with(int status) {
+    if (status != MSW_OK) {  // it is here still
+      view_ = View(
+          std::span(static_cast<std::byte*>(msw_region_bytes(*region_)), msw_region_size(*region_)),
+          false, region_);
+      raise(status);
+    }
+    region_.reset();
+  }
   void take_back() {
     if (!view_) throw py::value_error("the region was sent or released");
     if (!view_.take_back())
@@ -95,6 +104,7 @@ class Received {
       : session_(std::move(session)),
         from(msw_received_from(region)),
         tag(msw_received_tag(region)),
+        topic(msw_received_topic(region)),
         refusal(msw_received_refusal(region)),
         region_(kept_behind(session_->gate, region, [session = session_](msw_received* kept) {
           msw_received_free(kept);
@@ -129,6 +139,7 @@ class Received {
  public:
   const unsigned from;
   const std::uint64_t tag;
+  const std::string topic;
   const int refusal;
 
  private:
@@ -443,6 +454,16 @@ py::object Agent::allocate(std::size_t size, const py::object& timeout) {
   return py::cast(std::make_shared<Region>(session_, region));
 }
 
+void Agent::subscribe(const std::string& topic) {
+  Session& session = attached();
+  check(session.gate->pass([&] { return msw_agent_subscribe(session.agent, topic.c_str()); }));
+}
+
+void Agent::unsubscribe(const std::string& topic) {
+  Session& session = attached();
+  check(session.gate->pass([&] { return msw_agent_unsubscribe(session.agent, topic.c_str()); }));
+}
+
 py::object Agent::receive(const py::object& timeout) {
   Session& session = attached();
   msw_received* region = nullptr;
@@ -489,6 +510,8 @@ void define_agent(py::module_& module) {
            "Hands it to a party, uncopied. Raises BufferError while arrays over it are alive.")
       .def("share", &Region::share, py::arg("party"), py::arg("tag") = 0,
            "The same, and it stays readable here.")
+      .def("publish", &Region::publish, py::arg("topic"), py::arg("tag") = 0,
+           "Hands it to all who subscribe to the topic, uncopied; returns how many they are.")
       .def("release", &Region::release);
 
   py::class_<Received, std::shared_ptr<Received>>(module, "Received",
@@ -496,6 +519,7 @@ void define_agent(py::module_& module) {
       .def_property_readonly("data", &Received::data, "A read-only memoryview.")
       .def_readonly("from_party", &Received::from)
       .def_readonly("tag", &Received::tag)
+      .def_readonly("topic", &Received::topic, "What it was published under; '': it was sent.")
       .def_readonly("refusal", &Received::refusal,
                     "0; of one that came back: 1 = its target is gone, 2 = has too many waiting.")
       .def("send", &Received::send, py::arg("party"), py::arg("tag") = 0)
@@ -516,6 +540,9 @@ void define_agent(py::module_& module) {
       .def_property_readonly("id", &Agent::id)
       .def_property_readonly("incarnation", &Agent::incarnation)
       .def("allocate", &Agent::allocate, py::arg("size"), py::arg("timeout") = 30.0)
+      .def("subscribe", &Agent::subscribe, py::arg("topic"),
+           "From now on receive() also brings what others publish under the topic.")
+      .def("unsubscribe", &Agent::unsubscribe, py::arg("topic"))
       .def("receive", &Agent::receive, py::arg("timeout") = py::none())
       .def("close", &Agent::close, "Leaves the swarm.");
 }

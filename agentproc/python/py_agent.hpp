@@ -87,6 +87,8 @@ class Agent {
   unsigned id() const { return msw_agent_id(attached().agent); }
   unsigned incarnation() const { return msw_agent_incarnation(attached().agent); }
   pybind11::object allocate(std::size_t size, const pybind11::object& timeout);
+  void subscribe(const std::string& topic);
+  void unsubscribe(const std::string& topic);
   pybind11::object receive(const pybind11::object& timeout);
   void close();
 

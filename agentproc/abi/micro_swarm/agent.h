@@ -213,6 +213,30 @@ MSW_API int msw_region_share(msw_region* region, uint32_t party, uint64_t tag) M
 /** Gives it back. NULL is well. */
 MSW_API void msw_region_free(msw_region* region) MSW_NOEXCEPT;
 
+/* ---- topics ---- */
+
+/**
+ * From its return on this agent receives what others publish under `topic`: 1 to 24 characters of
+ * a-z A-Z 0-9 _ . / - ; of what is published before that, nothing. Up to 31 parties may subscribe
+ * to one topic. The subscription is the agent's, not the process's: what is published while it is
+ * being started again waits for its successor. It ends when the agent is stopped or given up. Doing
+ * it again does nothing. MSW_USAGE (the name), MSW_REFUSED (too many subscribers, too many topics),
+ * MSW_TIMED_OUT, MSW_CANCELLED.
+ */
+MSW_API int msw_agent_subscribe(msw_agent* agent, const char* topic) MSW_NOEXCEPT;
+/** What was published before its return may still come. As msw_agent_subscribe(). */
+MSW_API int msw_agent_unsubscribe(msw_agent* agent, const char* topic) MSW_NOEXCEPT;
+/**
+ * Hands the region to each who subscribes to `topic` now, this agent excepted, without copying a
+ * byte, and says to how many where `subscribers` is not NULL. Its end here, unless it returns an
+ * error: then some may have it. What one agent publishes reaches a subscriber in this order, each
+ * once; a subscriber that does not take what waits for it misses it (`publications_dropped` in
+ * `microswarm status`), and holds up nobody.
+ * As msw_region_send(); MSW_REFUSED (32 rights to the region are out).
+ */
+MSW_API int msw_region_publish(msw_region* region, const char* topic, uint64_t tag,
+                               uint32_t* subscribers) MSW_NOEXCEPT;
+
 /**
  * The next region that was handed to this agent, or that came back to it. Waits up to `timeout_ms`,
  * less when the task in hand is cancelled. MSW_NONE, MSW_CANCELLED, MSW_USAGE.
@@ -225,6 +249,8 @@ MSW_API int msw_received_bytes(msw_received* region, const void** bytes, size_t*
 /** Who sent it; of one that came back: for whom it was. */
 MSW_API uint32_t msw_received_from(const msw_received* region) MSW_NOEXCEPT;
 MSW_API uint64_t msw_received_tag(const msw_received* region) MSW_NOEXCEPT;
+/** The topic it was published under, "" where it was sent to this agent; until its end here. */
+MSW_API const char* msw_received_topic(const msw_received* region) MSW_NOEXCEPT;
 /** 0: it was sent to this agent. Else this agent had sent it, and its target 1 = is gone, 2 = had
     too many waiting. */
 MSW_API int msw_received_refusal(const msw_received* region) MSW_NOEXCEPT;

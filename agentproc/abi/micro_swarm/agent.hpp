@@ -190,6 +190,13 @@ class Region {
   void share(std::uint32_t party, std::uint64_t tag = 0) {
     detail::check(msw_region_share(region_.get(), party, tag));
   }
+  /// To all who subscribe to the topic; how many. Throws; then it is still here.
+  std::uint32_t publish(const std::string& topic, std::uint64_t tag = 0) {
+    std::uint32_t subscribers = 0;
+    detail::check(msw_region_publish(region_.get(), topic.c_str(), tag, &subscribers));
+    static_cast<void>(region_.release());
+    return subscribers;
+  }
 
  private:
   struct Free {
@@ -218,6 +225,8 @@ class Received {
   }
   std::uint32_t from() const noexcept { return msw_received_from(region_.get()); }
   std::uint64_t tag() const noexcept { return msw_received_tag(region_.get()); }
+  /// What it was published under; "": it was sent to this agent.
+  std::string topic() const { return msw_received_topic(region_.get()); }
   Refusal refusal() const noexcept {
     return static_cast<Refusal>(msw_received_refusal(region_.get()));
   }
@@ -316,6 +325,13 @@ class Agent {
     msw_region* region = nullptr;
     detail::check(msw_region_allocate(agent_, size_bytes, detail::ms(timeout), &region));
     return Region(region);
+  }
+  /// From now on receive() also brings what others publish under the topic. Throws.
+  void subscribe(const std::string& topic) {
+    detail::check(msw_agent_subscribe(agent_, topic.c_str()));
+  }
+  void unsubscribe(const std::string& topic) {
+    detail::check(msw_agent_unsubscribe(agent_, topic.c_str()));
   }
   /// The next region that came. Nothing: none did in time.
   std::optional<Received> receive(Timeout timeout) {
