@@ -32,7 +32,7 @@ Result<Region> AgentMemory::allocate(std::size_t size_bytes, std::uint32_t timeo
   if (size_bytes == 0) return Error{ErrorCode::usage, "a region has at least 1 byte", 0};
   std::optional<Allocation> allocation;
   if (link_ != nullptr) allocation = link_->banks().at_hand(size_bytes);
-  if (allocation) return memory_.make_region(shared_from_this(), *allocation);
+  if (allocation) return memory_.make_region(this, *allocation);
   auto done = until_done(timeout_ms, [&]() -> Result<bool> {
     auto tried = link_->banks().try_allocate(size_bytes, now_ns());
     if (!tried) return tried.error();
@@ -47,7 +47,7 @@ Result<Region> AgentMemory::allocate(std::size_t size_bytes, std::uint32_t timeo
                  0};
   }
   if (!done) return done.error();
-  return memory_.make_region(shared_from_this(), *allocation);
+  return memory_.make_region(this, *allocation);
 }
 
 Result<Region> AgentMemory::write(std::span<const std::byte> bytes, std::uint32_t timeout_ms) {
@@ -99,7 +99,7 @@ std::optional<ReceivedRegion> AgentMemory::receive(std::uint32_t timeout_ms) {
   if (!memory_.has_received()) loop_->look_around();
   static_cast<void>(until_done(
       timeout_ms, [&]() -> Result<bool> { return memory_.has_received() || timeout_ms == 0; }));
-  return memory_.next(shared_from_this());
+  return memory_.next(this);
 }
 
 template <class Ask>
@@ -130,7 +130,7 @@ Result<std::optional<CachedEntry>> AgentMemory::cache_get(std::string_view name,
   if (answer->answer == CacheAnswer::refused)
     return Error{ErrorCode::refused, std::string(text_of(answer->refusal)), 0};
   if (answer->answer != CacheAnswer::found) return std::optional<CachedEntry>();
-  return std::optional(CachedEntry(shared_from_this(), answer->bytes, answer->hold));
+  return std::optional(CachedEntry(this, answer->bytes, answer->hold));
 }
 
 Result<CacheRefusal> AgentMemory::cache_put(std::string_view name, std::span<const std::byte> bytes,

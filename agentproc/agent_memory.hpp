@@ -27,7 +27,7 @@ class WorkLoop {
   virtual bool is_task_cancelled() const noexcept = 0;
 };
 
-class AgentMemory final : public RegionKeeper, public std::enable_shared_from_this<AgentMemory> {
+class AgentMemory final : public RegionKeeper {
  public:
   AgentMemory(PartyLink& link, WorkLoop& loop) noexcept
       : link_(&link), loop_(&loop), memory_(link), cache_(link), topics_(link) {}

@@ -119,8 +119,7 @@ class WorkThread final : public TaskServices, private WorkLoop {
   Mailbox& mailbox_;
   const CancelList& cancelled_;
   ControlThread& control_;
-  std::shared_ptr<AgentMemory> memory_ =
-      std::make_shared<AgentMemory>(link_, static_cast<WorkLoop&>(*this));
+  boost::intrusive_ptr<AgentMemory> memory_{new AgentMemory(link_, static_cast<WorkLoop&>(*this))};
   std::deque<SlotBody> dispatches_;  ///< taken, not run yet; bounded by the agent's credit
   std::vector<BoundHandler> capabilities_;
   std::vector<std::unique_ptr<TaskInHand>> in_hand_;  ///< in the order in which they were taken

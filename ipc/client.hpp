@@ -36,6 +36,9 @@
 namespace micro_swarm {
 
 class ClientCore;
+// For owners of one here, where nothing else of it is known.
+void intrusive_ptr_add_ref(const ClientCore* core) noexcept;
+void intrusive_ptr_release(const ClientCore* core) noexcept;
 
 /// A task that another one waits for and reads the result of.
 struct TaskDependency {
@@ -160,7 +163,7 @@ class TaskResult {
   std::uint32_t hold_ = 0;
   std::span<const std::byte> region_;
   std::array<std::byte, task_inline_bytes_max> inline_{};
-  std::shared_ptr<ClientCore> core_;  ///< set while a region is held
+  boost::intrusive_ptr<ClientCore> core_;  ///< set while a region is held
 };
 
 struct BatchSubmitted {
@@ -290,8 +293,8 @@ class Client {
   Incarnation incarnation() const noexcept;
 
  private:
-  explicit Client(std::shared_ptr<ClientCore> core) noexcept : core_(std::move(core)) {}
-  std::shared_ptr<ClientCore> core_;
+  explicit Client(boost::intrusive_ptr<ClientCore> core) noexcept : core_(std::move(core)) {}
+  boost::intrusive_ptr<ClientCore> core_;
 };
 
 }  // namespace micro_swarm

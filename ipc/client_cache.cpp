@@ -88,7 +88,7 @@ Result<std::optional<CachedEntry>> ClientCore::cache_get(std::string_view name,
   if (answer->answer == CacheAnswer::refused)
     return Error{ErrorCode::refused, std::string(text_of(answer->refusal)), 0};
   if (answer->answer != CacheAnswer::found) return std::optional<CachedEntry>();
-  return std::optional(CachedEntry(shared_from_this(), answer->bytes, answer->hold));
+  return std::optional(CachedEntry(this, answer->bytes, answer->hold));
 }
 
 Result<bool> ClientCore::cache_erase(std::string_view name, std::uint32_t timeout_ms) {

@@ -43,15 +43,14 @@ class CachedEntry {
  private:
   friend class ClientCore;
   friend class AgentMemory;
-  CachedEntry(std::shared_ptr<RegionKeeper> keeper, std::span<const std::byte> bytes,
-              std::uint32_t hold) noexcept
+  CachedEntry(RegionKeeperPtr keeper, std::span<const std::byte> bytes, std::uint32_t hold) noexcept
       : keeper_(std::move(keeper)), bytes_(bytes), hold_(hold) {}
   void swap(CachedEntry& other) noexcept {
     keeper_.swap(other.keeper_);
     std::swap(bytes_, other.bytes_);
     std::swap(hold_, other.hold_);
   }
-  std::shared_ptr<RegionKeeper> keeper_;
+  RegionKeeperPtr keeper_;
   std::span<const std::byte> bytes_;
   std::uint32_t hold_ = 0;
 };

@@ -30,12 +30,20 @@ std::uint64_t ClientCore::deadline_after(std::uint32_t timeout_ms) {
   return timeout_ms == Client::forever ? ~std::uint64_t{0} : now_ns() + timeout_ms * ns_per_ms;
 }
 
-Result<std::shared_ptr<ClientCore>> ClientCore::attach(UniqueFd socket, std::uint32_t timeout_ms) {
+void intrusive_ptr_add_ref(const ClientCore* core) noexcept {
+  intrusive_ptr_add_ref(static_cast<const RegionKeeper*>(core));
+}
+void intrusive_ptr_release(const ClientCore* core) noexcept {
+  intrusive_ptr_release(static_cast<const RegionKeeper*>(core));
+}
+
+Result<boost::intrusive_ptr<ClientCore>> ClientCore::attach(UniqueFd socket,
+                                                            std::uint32_t timeout_ms) {
   const std::uint64_t deadline_ns = deadline_after(timeout_ms);
   auto link = PartyLink::open(std::move(socket),
                               static_cast<int>(std::min(timeout_ms, std::uint32_t{1} << 30)));
   if (!link) return link.error();
-  auto core = std::make_shared<ClientCore>(std::move(*link));
+  boost::intrusive_ptr<ClientCore> core(new ClientCore(std::move(*link)));
   if (auto joined = core->join(deadline_ns); !joined) return joined.error();
   return core;
 }
@@ -410,7 +418,7 @@ ClientCore::Taken ClientCore::take_region_result(TaskResult& result, const SlotB
     release(*hold);
     return Taken::dropped;
   }
-  result.core_ = shared_from_this();
+  result.core_ = this;
   result.hold_ = *hold;
   if (bytes)
     result.region_ = **bytes;

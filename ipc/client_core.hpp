@@ -16,9 +16,9 @@
 
 namespace micro_swarm {
 
-class ClientCore final : public RegionKeeper, public std::enable_shared_from_this<ClientCore> {
+class ClientCore final : public RegionKeeper {
  public:
-  static Result<std::shared_ptr<ClientCore>> attach(UniqueFd socket, std::uint32_t timeout_ms);
+  static Result<boost::intrusive_ptr<ClientCore>> attach(UniqueFd socket, std::uint32_t timeout_ms);
   explicit ClientCore(std::unique_ptr<PartyLink> link) noexcept
       : link_(std::move(link)), memory_(*link_), cache_(*link_), topics_(*link_) {}
   ~ClientCore() override;
@@ -103,9 +103,7 @@ class ClientCore final : public RegionKeeper, public std::enable_shared_from_thi
   /// and it pays (`flags` then say so), else the bytes. Valid until the next call.
   std::span<const std::byte> packed(std::span<const std::byte> payload, std::uint8_t& flags);
   Result<bool> try_copy_to_region(TaskRequest& request, std::uint8_t& flags);
-  Region make_region(const Allocation& allocation) {
-    return memory_.make_region(shared_from_this(), allocation);
-  }
+  Region make_region(const Allocation& allocation) { return memory_.make_region(this, allocation); }
   Taken take_result(TaskResult& result);
   Taken take_region_result(TaskResult& result, const SlotBody& body);
   /// Takes what lies in the ring, to make room there while the caller waits for something else.

@@ -83,7 +83,7 @@ Result<std::optional<ReceivedRegion>> ClientCore::receive(std::uint32_t timeout_
     // No more than is asked for: what lies in the ring still can wait there.
     while (!memory_.has_received() && keep_one()) {
     }
-    if (auto region = memory_.next(shared_from_this())) return region;
+    if (auto region = memory_.next(this)) return region;
     if (auto pumped = pump(); !pumped) return pumped.error();
     const std::uint64_t now = now_ns();
     if (now >= deadline_ns) return std::optional<ReceivedRegion>();

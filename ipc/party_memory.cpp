@@ -121,7 +121,7 @@ bool PartyMemory::take_next() {
   return true;
 }
 
-std::optional<ReceivedRegion> PartyMemory::next(std::shared_ptr<RegionKeeper> keeper) {
+std::optional<ReceivedRegion> PartyMemory::next(RegionKeeperPtr keeper) {
   if (inbox_.empty()) return std::nullopt;
   const Incoming incoming = inbox_.front();
   inbox_.pop_front();

@@ -37,7 +37,7 @@ class PartyMemory {
 
   explicit PartyMemory(PartyLink& link) noexcept : link_(link) {}
 
-  Region make_region(std::shared_ptr<RegionKeeper> keeper, const Allocation& allocation) {
+  Region make_region(RegionKeeperPtr keeper, const Allocation& allocation) {
     return Region(std::move(keeper), allocation.memory, allocation.hold);
   }
 
@@ -91,7 +91,7 @@ class PartyMemory {
   /// no room to send it back.
   bool take_next();
   /// The oldest that was taken.
-  std::optional<ReceivedRegion> next(std::shared_ptr<RegionKeeper> keeper);
+  std::optional<ReceivedRegion> next(RegionKeeperPtr keeper);
   bool has_received() const noexcept { return !inbox_.empty(); }
 
   void count_copy(std::size_t bytes) noexcept {

@@ -3,9 +3,10 @@
 // Regions as a program holds them: one it may write, and one that somebody else wrote for it.
 // Each object belongs to the thread that works with the party it came from.
 
+#include <boost/smart_ptr/intrusive_ptr.hpp>
+#include <boost/smart_ptr/intrusive_ref_counter.hpp>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <span>
 #include <utility>
 
@@ -16,8 +17,11 @@
 
 namespace micro_swarm {
 
-/// Who a region goes back to: the client or the agent's runtime it came from.
-class RegionKeeper {
+/// Who a region goes back to: the client or the agent's runtime it came from. Lives as long as one
+/// of its regions does. They are counted without atomics, which would cost more than all else that
+/// an allocation does: they belong to one thread at a time, as the keeper does.
+class RegionKeeper
+    : public boost::intrusive_ref_counter<RegionKeeper, boost::thread_unsafe_counter> {
  public:
   virtual ~RegionKeeper() = default;
   /// Gives up the right in the party's hold. Never blocks.
@@ -27,6 +31,8 @@ class RegionKeeper {
   virtual Result<std::span<const std::byte>> view(Token token, std::size_t size_bytes,
                                                   std::uint32_t timeout_ms) = 0;
 };
+
+using RegionKeeperPtr = boost::intrusive_ptr<RegionKeeper>;
 
 /// Memory of this party's own, to be filled and then handed over without being copied: as a task's
 /// payload, or to another party. Given back by the destructor unless it was handed over. May
@@ -56,8 +62,7 @@ class Region {
  private:
   friend class ClientCore;
   friend class PartyMemory;
-  Region(std::shared_ptr<RegionKeeper> keeper, std::span<std::byte> bytes,
-         std::uint32_t hold) noexcept
+  Region(RegionKeeperPtr keeper, std::span<std::byte> bytes, std::uint32_t hold) noexcept
       : keeper_(std::move(keeper)), bytes_(bytes), hold_(hold) {}
   /// Its token is somebody else's now.
   void forget() noexcept {
@@ -72,7 +77,7 @@ class Region {
     std::swap(is_shared_, other.is_shared_);
   }
 
-  std::shared_ptr<RegionKeeper> keeper_;
+  RegionKeeperPtr keeper_;
   std::span<std::byte> bytes_;
   std::uint32_t hold_ = 0;
   bool is_shared_ = false;
@@ -125,7 +130,7 @@ class ReceivedRegion {
     std::swap(topic_, other.topic_);
   }
 
-  std::shared_ptr<RegionKeeper> keeper_;
+  RegionKeeperPtr keeper_;
   std::uint32_t hold_ = 0;
   Token token_;
   std::size_t size_bytes_ = 0;

@@ -146,7 +146,7 @@ def subscribe(task):
     agent.subscribe(task.text)
     try:
         agent.subscribe("not a name")
-    except microswarm.Error as e:
+    except ValueError as e:
         return str(e)
 
 

@@ -177,7 +177,7 @@ MemoryWorld::MemoryWorld()
     : supervisor_(value_of(Segment::create_supervisor(4))),
       reader_(value_of(Segment::create_party(reader_party, 1))),
       eventfd_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
-      keeper_(std::make_shared<NoKeeper>()) {
+      keeper_(new NoKeeper) {
   config_.memory.region_size = pool_region_bytes;
   config_.memory.pool_size = pool_regions * pool_region_bytes;
   give_to_children(supervisor_.view());

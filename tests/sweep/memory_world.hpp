@@ -86,7 +86,7 @@ class MemoryWorld {
   void reader_transfers();
   /// Socket and rings, until nothing moves; the reader keeps what it gets.
   void settle();
-  std::shared_ptr<RegionKeeper> keeper() const { return keeper_; }
+  RegionKeeperPtr keeper() const { return keeper_; }
   /// The running supervisor dies; another one goes on, and the owner repeats what was not answered.
   void replace_supervisor();
   /// The owner dies and is succeeded. What it said last was heard, or lost with a supervisor.
@@ -122,7 +122,7 @@ class MemoryWorld {
   Segment supervisor_;
   Segment reader_;
   UniqueFd eventfd_;
-  std::shared_ptr<RegionKeeper> keeper_;
+  RegionKeeperPtr keeper_;
   OwnerLife owner_;
   std::unique_ptr<MemorySupervisor> running_;
   std::uint64_t tags_ = 0;
