@@ -113,7 +113,12 @@ class FaultSwarm : public SwarmProcess {
   }
 
   nlohmann::json agent(PartyId id) { return ask({{"verb", "agent.show"}, {"id", id}}).at("agent"); }
-  pid_t agent_pid(PartyId id) { return agent(id).at("pid").get<pid_t>(); }
+  /// Of a process there is: 0 and -1 are more than one to kill().
+  pid_t agent_pid(PartyId id) {
+    const auto pid = agent(id).at("pid").get<pid_t>();
+    require(pid > 1, [&] { return "agent " + std::to_string(id) + " has no process\n" + log(); });
+    return pid;
+  }
   /// The agent's `number`th death certificate (from 1), once it is there.
   nlohmann::json certificate(PartyId id, std::size_t number = 1) {
     nlohmann::json certificates;

@@ -113,7 +113,11 @@ class SwarmProcess {
                       timeout_ms);
   }
 
-  void signal(int number) const { ::kill(pid_, number); }
+  /// Precondition: it has not been waited for. (-1 would be everybody.)
+  void signal(int number) const {
+    if (pid_ <= 0) throw std::logic_error("the swarm has ended already");
+    ::kill(pid_, number);
+  }
   /// SIGTERM, then the exit code (or -signal).
   int stop() {
     signal(SIGTERM);
