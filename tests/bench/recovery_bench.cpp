@@ -2,6 +2,9 @@
 
 #include <signal.h>
 
+#include <filesystem>
+#include <fstream>
+
 #include "common/clock.hpp"
 #include "tests/bench/references.hpp"
 #include "tests/bench/swarm.hpp"
@@ -33,6 +36,53 @@ void worker(const Options& options, const Tell& tell) {
       });
   tell(windows.figure("recovery.worker", "us", 1e-3, ratio_at_most(2.5),
                       "SIGKILL to pidfd readable + fork to first instruction"));
+}
+
+std::string beside_the_tests(const char* name) {
+  const auto self = std::filesystem::read_symlink("/proc/self/exe");
+  return (self.parent_path() / "tests" / name).string();
+}
+
+/// It runs under a seccomp filter, the last thing that containment puts on it.
+bool is_contained(pid_t pid) {
+  std::ifstream file("/proc/" + std::to_string(pid) + "/status");
+  for (std::string line; std::getline(file, line);)
+    if (line == "Seccomp:\t2") return true;
+  return false;
+}
+
+// The same of contained agents beside what the kernel takes for a death and a bare program's start:
+// one that is somebody else's program, which its replacement has to load, and a built-in one, whose
+// replacement waits as a spare.
+void contained(const Options& options, const Tell& tell) {
+  const std::string bare = beside_the_tests("bare_child");
+  const auto measure = [&](const std::string& agent, const char* name, double limit,
+                           const std::string& note) {
+    SwarmProcess swarm(swarm_toml("[[agent]]\ncapabilities = [\"noop\"]\n" + agent));
+    Client client = join(swarm, 1);
+    std::uint64_t deaths = 0;
+    Windows windows = alternate(
+        options.quick ? 2 : 41, [&] { return kill_to_pidfd_ns() + exec_to_first_word_ns(bare); },
+        [&] {
+          run_one(client, noop());
+          const pid_t victim = only_agent(swarm);
+          if (!is_contained(victim)) throw std::runtime_error("the agent is not contained");
+          const std::uint64_t start_ns = now_ns();
+          ::kill(victim, SIGKILL);
+          run_one(client, noop());
+          const std::uint64_t end_ns = now_ns();
+          if (!swarm.wait_for_live(1) || only_agent(swarm) == victim ||
+              swarm.counter("agents_died") != ++deaths)
+            throw std::runtime_error("the killed agent was not replaced");
+          return static_cast<double>(end_ns - start_ns);
+        });
+    tell(windows.figure(name, "us", 1e-3, ratio_at_most(limit), note));
+  };
+  const std::string limits = "SIGKILL to pidfd readable + fork and exec of a bare program";
+  measure("name = \"external\"\nkind = \"external\"\ncommand = [\"" +
+              beside_the_tests("noop_agent") + "\"]\n",
+          "recovery.contained_external", 5, limits);
+  measure("name = \"built-in\"\n", "recovery.contained_spare", 1.5, limits);
 }
 
 void supervisor(const Options& options, const Tell& tell) {
@@ -69,9 +119,11 @@ void supervisor(const Options& options, const Tell& tell) {
 
 Group recovery_group() {
   return {"recovery",
-          {"recovery.worker", "recovery.supervisor"},
+          {"recovery.worker", "recovery.contained_external", "recovery.contained_spare",
+           "recovery.supervisor"},
           [](const Options& options, const Tell& tell) {
             worker(options, tell);
+            contained(options, tell);
             supervisor(options, tell);
           }};
 }

@@ -1,8 +1,10 @@
 #include "tests/bench/references.hpp"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
+#include <spawn.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -177,6 +179,29 @@ double fork_to_first_instruction_ns() {
   const std::uint64_t at_ns = first->at_ns.load();
   end(pid);
   return static_cast<double>(at_ns - start_ns);
+}
+
+double exec_to_first_word_ns(const std::string& program) {
+  int ends[2];
+  if (::pipe2(ends, O_CLOEXEC) != 0) throw std::runtime_error("pipe2 failed");
+  const UniqueFd ours(ends[0]);
+  UniqueFd theirs(ends[1]);
+  posix_spawn_file_actions_t actions;
+  ::posix_spawn_file_actions_init(&actions);
+  ::posix_spawn_file_actions_adddup2(&actions, theirs.get(), STDOUT_FILENO);
+  std::string name = program;
+  std::array<char*, 2> argv{name.data(), nullptr};
+  pid_t pid = -1;
+  const std::uint64_t start_ns = now_ns();
+  const int error = ::posix_spawn(&pid, program.c_str(), &actions, nullptr, argv.data(), environ);
+  theirs.reset();
+  char word = 0;
+  const bool said = error == 0 && ::read(ours.get(), &word, 1) == 1;
+  const std::uint64_t end_ns = now_ns();
+  ::posix_spawn_file_actions_destroy(&actions);
+  if (error == 0) end(pid);
+  if (!said) throw std::runtime_error("cannot run " + program);
+  return static_cast<double>(end_ns - start_ns);
 }
 
 double fork_many_ns(unsigned count) {

@@ -7,6 +7,7 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <string>
 
 #include "tests/bench/partner.hpp"
 
@@ -76,6 +77,9 @@ std::uint64_t hold(std::uint64_t time_ns) noexcept;
 double kill_to_pidfd_ns();
 /// fork() until the child runs its first instruction, in nanoseconds.
 double fork_to_first_instruction_ns();
+/// vfork() and exec of a program that writes one byte into a pipe, until the byte is read, in
+/// nanoseconds.
+double exec_to_first_word_ns(const std::string& program);
 /// Forking `count` children one after the other, until the last one runs, in nanoseconds.
 double fork_many_ns(unsigned count);
 
