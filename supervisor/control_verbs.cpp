@@ -75,6 +75,8 @@ Error usage(std::string text) { return Error{ErrorCode::usage, std::move(text), 
 
 void ControlVerbs::handle(const json& request, const Reply& reply) {
   const std::string& verb = request.at("verb").get_ref<const std::string&>();
+  // Rows of agents that are gone may begin anew: not with the subscriptions of those.
+  if (verb.starts_with("agent.")) parts_.topics.forget_gone();
   if (verb == "status") {
     reply->finish(status());
   } else if (verb == "agent.list") {
