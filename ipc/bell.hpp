@@ -47,6 +47,9 @@ void futex_wait(const std::atomic<std::uint32_t>& word, std::uint32_t seen,
                 std::uint64_t timeout_ns) noexcept;
 void futex_wake_one(std::atomic<std::uint32_t>& word) noexcept;
 
+/// How long a spinning waiter keeps its core to itself.
+inline constexpr std::uint64_t spin_alone_ns = 3'000;
+
 /// Sender: wakes the receiver if it sleeps, and says whether it did. One system call then, none
 /// otherwise.
 inline bool ring_bell(const Word& asleep, BellPage& bell) noexcept {
@@ -63,6 +66,8 @@ bool wait_on_bell(Word& asleep, const BellPage& bell, std::uint64_t spin_ns,
                   std::uint64_t timeout_ns, HasWork&& has_work);
 
 }  // namespace micro_swarm
+
+#include <sched.h>
 
 #include "common/clock.hpp"
 
@@ -84,6 +89,9 @@ bool wait_on_bell(Word& asleep, const BellPage& bell, std::uint64_t spin_ns,
       // A gap in the spin is the kernel giving the core to somebody else: others need it more.
       if (at_ns - last_ns > 200'000) break;
       last_ns = at_ns;
+      // Who has waited for longer than an answer at once takes lets others have the core between
+      // looks: where there are fewer cores than spinners, one of those may be who it waits for.
+      if (at_ns - start_ns > spin_alone_ns) ::sched_yield();
     } while (last_ns - start_ns < spin_ns);
   }
   const std::uint32_t seen = bell.rings.load(std::memory_order_acquire);

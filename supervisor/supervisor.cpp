@@ -1,5 +1,6 @@
 #include "supervisor/supervisor.hpp"
 
+#include <sched.h>
 #include <signal.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -241,7 +242,7 @@ void Supervisor::run() {
       continue;
     }
     if (now - last_work_ns < load(c_.tables().spin_ns)) {
-      cpu_relax();
+      now - last_work_ns > spin_alone_ns ? static_cast<void>(::sched_yield()) : cpu_relax();
       continue;
     }
     park();
