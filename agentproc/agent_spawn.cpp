@@ -10,6 +10,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <bit>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -33,7 +34,7 @@ pid_t* find_library_tid() noexcept {
   pid_t* told = nullptr;
   if (::prctl(PR_GET_TID_ADDRESS, &told) == 0 && told != nullptr && *told == tid) return told;
   constexpr std::size_t descriptor_words = 1024 / sizeof(pid_t);
-  auto* words = reinterpret_cast<pid_t*>(::pthread_self());
+  auto* words = std::bit_cast<pid_t*>(::pthread_self());
   pid_t* found = nullptr;
   for (std::size_t i = 0; i < descriptor_words; ++i) {
     if (words[i] != tid) continue;
@@ -109,7 +110,8 @@ void AgentCloner::build_exec_arguments(const TemplateSpec& spec) {
   };
   for (char** entry = ::environ; *entry != nullptr; ++entry)
     environment_texts_.emplace_back(*entry);
-  for (const auto& [name, value] : spec.environment) set(name + "=" + value);
+  for (const auto& [name, value] : spec.environment)
+    set(std::string(name).append("=").append(value));
   set(std::string(socket_text));
   set(std::string(protocol_text));
   std::erase_if(environment_texts_, [](const std::string& text) {

@@ -65,8 +65,8 @@ class Scribble final : public Handler {
       return task.fail("scribble takes \"supervisor METHOD\" or \"bank METHOD\"");
     const std::span<const std::byte> victim = target == "bank" ? task.payload() : supervisor_;
     // The page that holds it; regions and segments begin on page boundaries.
-    auto* page = reinterpret_cast<void*>(reinterpret_cast<std::uintptr_t>(victim.data()) &
-                                         ~std::uintptr_t{page_bytes - 1});
+    void* const page = const_cast<std::byte*>(victim.data()) -
+                       reinterpret_cast<std::uintptr_t>(victim.data()) % page_bytes;
     int error = 0;
     if (method == "store") {
       *static_cast<volatile char*>(page) = 'x';

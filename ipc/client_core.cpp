@@ -118,9 +118,14 @@ void ClientCore::release(std::uint32_t hold) {
 // ---- memory ----
 
 Result<Region> ClientCore::allocate(std::size_t size_bytes, std::uint32_t timeout_ms) {
+  if (link_->releases_ready() || link_->has_waiting_releases()) collect_releases();
+  if (size_bytes != 0)
+    if (auto allocation = link_->banks().at_hand(size_bytes)) return make_region(*allocation);
+  return allocate_waiting(size_bytes, timeout_ms);
+}
+
+Result<Region> ClientCore::allocate_waiting(std::size_t size_bytes, std::uint32_t timeout_ms) {
   if (size_bytes == 0) return Error{ErrorCode::usage, "a region has at least 1 byte", 0};
-  collect_releases();
-  if (auto allocation = link_->banks().at_hand(size_bytes)) return make_region(*allocation);
   const std::uint64_t deadline_ns = deadline_after(timeout_ms);
   for (;;) {
     collect_releases();

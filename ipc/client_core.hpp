@@ -111,6 +111,7 @@ class ClientCore final : public RegionKeeper {
   /// The next of it. False = there is none, or it has to stay.
   bool keep_one();
   bool can_keep_more() const noexcept;
+  Result<Region> allocate_waiting(std::size_t size_bytes, std::uint32_t timeout_ms);
   void wait_for_memory(std::uint64_t deadline_ns);
   /// For a message on the socket.
   void wait_for_socket(std::uint64_t time_ns);

@@ -260,7 +260,9 @@ int msw_agent_attach(msw_agent** agent) noexcept {
     auto session = AgentSession::open(std::move(options));
     if (!session) return failed(session.error());
     (*session)->work().begin({});
-    *agent = new msw_agent{std::move(*session), nullptr, {}, {}, {}};
+    auto made = std::make_unique<msw_agent>();
+    made->session = std::move(*session);
+    *agent = made.release();
     return static_cast<int>(MSW_OK);
   });
   if (status != MSW_OK) is_attached = false;
