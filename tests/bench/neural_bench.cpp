@@ -115,7 +115,8 @@ void measure(const Options& options, const Tell& tell) {
     return request;
   };
   {
-    SwarmProcess swarm(swarm_toml("[[agent]]\nname = \"tools\"\n" + neural_agent("convnet", file)));
+    SwarmProcess swarm(swarm_toml("[wait]\nspin_us = 500\n[[agent]]\nname = \"tools\"\n" +
+                                  neural_agent("convnet", file)));
     Client client = join(swarm, 2);
     const unsigned rounds = options.quick ? 10 : 300;
     const auto median_of = [&](const auto& one) {
