@@ -116,7 +116,7 @@ Result<void> check_offered(const std::vector<std::string>& capabilities,
     if (handlers.find(capability) == nullptr) {
       std::string offered;
       for (const msw_operation* operation : operations)
-        offered += (offered.empty() ? "" : ", ") + std::string(operation->name);
+        offered.append(offered.empty() ? "" : ", ").append(operation->name);
       return Error{ErrorCode::model,
                    "the capability " + capability +
                        " is neither built in nor any plugin's; they offer " + offered,

@@ -130,7 +130,7 @@ class Expression {
     auto value = product();
     while (value && (here().is("+") || here().is("-"))) {
       const bool adds = tokens_[at_++].is("+");
-      const auto next = product();
+      auto next = product();
       if (!next) return next;
       value = adds ? *value + *next : *value - *next;
     }
@@ -143,7 +143,7 @@ class Expression {
     auto value = signed_power();
     while (value && (here().is("*") || here().is("/"))) {
       const bool multiplies = tokens_[at_++].is("*");
-      const auto next = signed_power();
+      auto next = signed_power();
       if (!next) return next;
       value = multiplies ? *value * *next : *value / *next;
     }
@@ -159,11 +159,11 @@ class Expression {
   }
 
   Result<double> power() {
-    const auto base = operand();
+    auto base = operand();
     if (!base || !here().is("^")) return base;
     if (++depth_ > expression_depth_max) return refuse("an expression is nested too deeply");
     ++at_;
-    const auto exponent = signed_power();  // from the right
+    auto exponent = signed_power();  // from the right
     --depth_;
     if (!exponent) return exponent;
     return std::pow(*base, *exponent);
@@ -205,7 +205,7 @@ class Expression {
       ++at_;
       if (!here().is("(")) return refuse("expected \"(\" after " + std::string(name));
       ++at_;
-      const auto argument = closed(sum());
+      auto argument = closed(sum());
       if (!argument) return argument;
       return function(*argument);
     }
@@ -251,7 +251,7 @@ Result<double> value_of_expression(std::string_view text) {
   const auto tokens = tokens_of(text);
   if (!tokens) return tokens.error();
   std::size_t at = 0;
-  const auto value = read_expression(*tokens, at, {});
+  auto value = read_expression(*tokens, at, {});
   if (!value) return value;
   if ((*tokens)[at].kind != Token::Kind::end)
     return Error{ErrorCode::usage, "line 1: expected the end, found " + shown((*tokens)[at]), 0};
