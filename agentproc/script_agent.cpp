@@ -33,7 +33,8 @@ std::vector<std::string> environment_of(const ScriptCommand& command, PartyId pa
   // The one place it can write by default; who names another knows that it may.
   if (!command.environment.contains("TMPDIR")) variables["TMPDIR"] = directory;
   std::vector<std::string> texts;
-  for (const auto& [name, value] : variables) texts.push_back(name + "=" + value);
+  for (const auto& [name, value] : variables)
+    texts.push_back(std::string(name).append("=").append(value));
   return texts;
 }
 
