@@ -367,10 +367,10 @@ class Reader {
                            "are named by models here; leave it out");
     for (const auto& [name, file] : *files) {
       const std::string capability(name.str());
+      const std::string place = std::string(key).append(".").append(capability);
       if (!is_valid_capability(capability))
-        problems_.add(line_of(file), key + "." + capability,
-                      "is no name of a capability: 1 to 31 of [a-z0-9_.-]");
-      spec.models[capability] = read_file(file, key + "." + capability);
+        problems_.add(line_of(file), place, "is no name of a capability: 1 to 31 of [a-z0-9_.-]");
+      spec.models[capability] = read_file(file, place);
       spec.capabilities.push_back(capability);
     }
   }
