@@ -20,6 +20,11 @@ namespace {
 constexpr rlim_t descriptors_max = 1024;
 /// Of stacks, arenas and libraries that an agent maps beyond its data.
 constexpr std::uint64_t address_space_spare = std::uint64_t{1} << 30;
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr bool is_sanitized = true;  // it maps its shadow: terabytes
+#else
+constexpr bool is_sanitized = false;
+#endif
 /// What every program expects to be able to write.
 const std::string null_device = "/dev/null";
 
@@ -89,7 +94,7 @@ Result<void> Containment::limit(bool has_own_uid) const {
   if (has_own_uid && options_.processes_max != 0)
     if (auto done = lower(RLIMIT_NPROC, "setrlimit(NPROC)", options_.processes_max); !done)
       return done;
-  if (options_.memory_limit == 0) return {};
+  if (options_.memory_limit == 0 || is_sanitized) return {};
   if (auto done = lower(RLIMIT_DATA, "setrlimit(DATA)", data_max_); !done) return done;
   // Programs of others may reserve address space as they like.
   return is_external_ ? Result<void>{} : lower(RLIMIT_AS, "setrlimit(AS)", address_space_max_);

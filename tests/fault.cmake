@@ -62,6 +62,9 @@ foreach(agent abi_agent.c ../examples/agents/shout.c ../examples/agents/scale.cp
                         C_STANDARD 99 C_STANDARD_REQUIRED ON C_EXTENSIONS OFF)
   target_compile_options(${name} PRIVATE -Wall -Wextra -Wpedantic)
   target_link_libraries(${name} PRIVATE MicroSwarm::agent)
+  if(MS_SANITIZE)  # the library's sanitizer must be the program's first
+    target_link_options(${name} PRIVATE -fsanitize=${MS_SANITIZE})
+  endif()
   list(APPEND abi_agents ${name})
 endforeach()
 ms_test(NAME agent.abi SOURCES agent_abi_test.cpp LIBS ms_ipc TIMEOUT 120)
