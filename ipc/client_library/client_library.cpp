@@ -318,10 +318,9 @@ Result<bool> Client::cache_put(std::string_view name, Region&& region, const Cac
                                std::uint32_t timeout_ms) {
   return entered(impl_, [&](Impl& impl) -> Result<bool> {
     if (!region) return no_region();
-    core::Region& memory = region.impl_->region;
-    auto answer =
-        impl.client.cache_put(name, std::move(memory), cache_options_of(options), timeout_ms);
-    if (answer || !memory) region.release();
+    auto answer = impl.client.cache_put(name, std::move(region.impl_->region),
+                                        cache_options_of(options), timeout_ms);
+    if (answer || !region.impl_->region) region.release();  // it may be gone after an error, too
     return stored(answer);
   });
 }
