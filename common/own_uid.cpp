@@ -63,11 +63,14 @@ std::string closed_to_others(const std::filesystem::path& path) {
   if (::stat(path.c_str(), &status) != 0) return {};  // whoever needs it says so
   if ((status.st_mode & (S_ISDIR(status.st_mode) ? S_IXOTH : S_IROTH | S_IXOTH)) == 0)
     return path.string();
-  for (auto above = path.parent_path();; above = above.parent_path()) {
-    if (::stat(above.c_str(), &status) == 0 && (status.st_mode & S_IXOTH) == 0)
-      return above.string();
-    if (above == above.parent_path()) return {};
-  }
+  std::error_code failure;  // of a path that is not absolute, or goes away: the other one tells
+  for (const auto& way : {path, std::filesystem::canonical(path, failure)})
+    for (auto above = way.parent_path(); !above.empty(); above = above.parent_path()) {
+      if (::stat(above.c_str(), &status) == 0 && (status.st_mode & S_IXOTH) == 0)
+        return above.string();
+      if (above == above.parent_path()) break;
+    }
+  return {};
 }
 
 }  // namespace micro_swarm

@@ -22,7 +22,8 @@ Result<void> become_uid(uid_t uid, std::optional<gid_t> gid = std::nullopt);
 
 /// The first that bars another uid of its mode bits (not of access lists): `path` itself, where
 /// others may not pass it (a directory) or read and run it (a file), or a directory above that they
-/// may not pass. "": none, or there is no such path.
+/// may not pass, of the way it is named by or of the one that symbolic links lead to. "": none, or
+/// there is no such path.
 std::string closed_to_others(const std::filesystem::path& path);
 
 }  // namespace micro_swarm

@@ -243,7 +243,11 @@ BOOST_AUTO_TEST_CASE(what_bars_others_on_the_way_to_a_file_is_named) {
   BOOST_TEST(closed_to_others(file) == file.string());
   set_mode(file, 0644);
   BOOST_TEST(closed_to_others(file).empty());
+  const auto link = directory.path() / "link";
+  std::filesystem::create_directory_symlink(file.parent_path(), link);
+  BOOST_TEST(closed_to_others(link / "program").empty());
   set_mode(above, 0700);
+  BOOST_TEST(closed_to_others(link / "program") == above.string());
   BOOST_TEST(closed_to_others(file) == above.string());
   BOOST_TEST(closed_to_others(above) == above.string());
   BOOST_TEST(closed_to_others(directory.path() / "none").empty());

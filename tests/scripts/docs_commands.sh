@@ -151,6 +151,7 @@ run_commands() {
   fi
   kill -KILL -- "-$group" 2>/dev/null || true
   group=
+  rm -rf "$work/run"/*
 }
 
 make_sandbox
