@@ -1,5 +1,6 @@
 #include "agentproc/agent_spawn.hpp"
 
+#include <fcntl.h>
 #include <linux/sched.h>
 #include <poll.h>
 #include <pthread.h>
@@ -25,6 +26,13 @@ namespace {
 constexpr int party_socket_fd = 3;
 constexpr std::string_view socket_text = "MICROSWARM_AGENT_FD=3";
 constexpr std::string_view protocol_text = "MICROSWARM_PROTOCOL=1";
+
+bool is_elf(const char* path) noexcept {
+  const UniqueFd file(::open(path, O_RDONLY | O_CLOEXEC));
+  char magic[4] = {};
+  return file && ::read(file.get(), magic, sizeof magic) == sizeof magic &&
+         std::memcmp(magic, "\177ELF", sizeof magic) == 0;
+}
 
 /// Where the C library keeps the main thread's id: the address it gave the kernel to clear at the
 /// thread's end; where the kernel does not tell, the one word of that value in the thread's
@@ -285,12 +293,19 @@ void AgentCloner::exec_external(std::uint32_t uid) noexcept {
   environment_.push_back(party_text_.data());
   environment_.push_back(incarnation_text_.data());
   environment_.push_back(nullptr);
-  ::execvpe(arguments_[0], arguments_.data(), environment_.data());
-  const int error = errno;
+  // A program of another machine is not for the shell, to which execvpe() would give it.
+  bool is_foreign = false;
+  if (std::strchr(arguments_[0], '/') != nullptr) {
+    ::execve(arguments_[0], arguments_.data(), environment_.data());
+    is_foreign = errno == ENOEXEC && is_elf(arguments_[0]);
+  }
+  if (!is_foreign) ::execvpe(arguments_[0], arguments_.data(), environment_.data());
+  const int error = is_foreign ? ENOEXEC : errno;
   std::fprintf(stderr, "microswarm: agent %u: cannot run %s: %s", unsigned{context_.party},
                arguments_[0], std::strerror(error));
   if (error == EACCES && uid != 0)
     std::fprintf(stderr, "; the agent is uid %u: let others run it, or give its kind a uid", uid);
+  if (is_foreign) std::fputs("; it was built for another kind of machine than this", stderr);
   std::fputs("\n", stderr);
   std::fflush(stderr);
   ::_exit(error == ENOENT ? 127 : 126);

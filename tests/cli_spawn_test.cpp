@@ -166,6 +166,20 @@ BOOST_AUTO_TEST_CASE(an_agent_that_ends_before_it_is_ready_says_why) {
   BOOST_TEST(holds(task.err, "cannot run " + broken + ": No such file or directory"), task.err);
 }
 
+BOOST_AUTO_TEST_CASE(a_program_of_another_machine_is_called_that) {
+  // An ELF header (elf(5)), complete but for its machine, which is none.
+  std::string header(64, '\0');
+  header.replace(0, 7, "\177ELF\2\1\1");
+  header[16] = 2;   // ET_EXEC
+  header[20] = 1;   // EV_CURRENT
+  header[52] = 64;  // its own size
+  const auto foreign = scripts.make("foreign", "");
+  std::ofstream(foreign, std::ios::binary) << header;
+  const auto end = spawn({"--as", "foreign"}, {foreign});
+  BOOST_TEST(end.code == 1);
+  BOOST_TEST(holds(end.err, "it was built for another kind of machine"), end.err);
+}
+
 BOOST_AUTO_TEST_CASE(an_agent_that_never_gets_ready_is_told_of) {
   const auto silent = spawn({"--as", "silent"}, {"sleep", "1000"});
   check_refused(silent, 1, "killed: did not register in 500 ms");
