@@ -33,9 +33,8 @@ Error io_error(const char* what) { return system_error(what, errno); }
 /// The memory is there afterwards: a store into it cannot fail for want of some.
 Result<void> take_memory(std::span<std::byte> memory) {
 #ifdef MADV_POPULATE_WRITE
-  const auto page = reinterpret_cast<std::uintptr_t>(memory.data()) & ~std::uintptr_t{4095};
-  const auto end = reinterpret_cast<std::uintptr_t>(memory.data()) + memory.size();
-  if (::madvise(reinterpret_cast<void*>(page), end - page, MADV_POPULATE_WRITE) != 0 &&
+  const std::size_t in_page = reinterpret_cast<std::uintptr_t>(memory.data()) % 4096;
+  if (::madvise(memory.data() - in_page, in_page + memory.size(), MADV_POPULATE_WRITE) != 0 &&
       errno != EINVAL)
     return io_error("taking memory for a cache entry");
 #endif
