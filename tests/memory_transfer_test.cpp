@@ -145,7 +145,7 @@ BOOST_AUTO_TEST_CASE(order_is_kept_and_results_do_not_wait_behind_regions) {
     BOOST_REQUIRE(result.has_value() && result->has_value());
     BOOST_TEST((*result)->text() == "3");
     for (std::uint64_t tag = 1000; tag < 1003; ++tag) check_bytes(received(a), 5000, tag);
-    swarm.check_all_home();
+    swarm.check_all_home(&a);
   }
   swarm.finish();
 }
@@ -368,7 +368,7 @@ BOOST_AUTO_TEST_CASE(a_killed_receiver_s_successor_gets_what_it_has_not_taken) {
       BOOST_TEST(all.starts_with("done: 2 3 4 5"), all);
       BOOST_REQUIRE(all.ends_with(" 38 39"));
     }
-    swarm.check_all_home();
+    swarm.check_all_home(&client);
   }
   swarm.finish();
 }

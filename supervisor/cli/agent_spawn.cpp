@@ -75,25 +75,30 @@ Result<Kind> kind_of(const Options& chosen) {
 Result<void> wait_until_ready(ControlClient& client, std::uint64_t id, std::uint64_t deadline_ns) {
   const std::string agent = "agent " + std::to_string(id);
   const std::string look = "; `microswarm agent show " + std::to_string(id) + "` says more";
+  const auto died = [&](const json& shown, bool for_good) {
+    return Error{ErrorCode::system,
+                 agent + " died: " + shown.value("last_death", std::string()) +
+                     (for_good ? "; the swarm gave it up" : "; the swarm goes on trying") + look,
+                 0};
+  };
+  const auto gave_up = [&](const json& shown) {
+    return Error{ErrorCode::system,
+                 agent + ": " + shown.value("give_up_reason", std::string("given up")) + look, 0};
+  };
+  const auto not_yet = [&](const std::string& state) {
+    return Error{
+        ErrorCode::timed_out,
+        agent + " is not ready yet, in state " + state + "; the swarm goes on waiting" + look, 0};
+  };
   for (;;) {
     auto answer = ask(client, {{"verb", "agent.show"}, {"id", id}});
     if (!answer) return answer.error();
     const json shown = answer->object.value("agent", json::object());
     const std::string state = shown.value("state", std::string());
     if (state == "live") return {};
-    if (shown.contains("last_death"))
-      return Error{
-          ErrorCode::system,
-          agent + " died: " + shown.value("last_death", std::string()) +
-              (state == "gave_up" ? "; the swarm gave it up" : "; the swarm goes on trying") + look,
-          0};
-    if (state == "gave_up")
-      return Error{ErrorCode::system,
-                   agent + ": " + shown.value("give_up_reason", std::string("given up")) + look, 0};
-    if (now_ns() >= deadline_ns)
-      return Error{
-          ErrorCode::timed_out,
-          agent + " is not ready yet, in state " + state + "; the swarm goes on waiting" + look, 0};
+    if (shown.contains("last_death")) return died(shown, state == "gave_up");
+    if (state == "gave_up") return gave_up(shown);
+    if (now_ns() >= deadline_ns) return not_yet(state);
     ::poll(nullptr, 0, look_again_ms);
   }
 }
