@@ -11,21 +11,23 @@ namespace {
 /// Does what its payload says. Who it is stands in $STATE before it may be killed.
 constexpr const char* moody = R"END(
 while IFS= read -r line; do
-  payload=${line#*'"payload":"'}
-  payload=${payload%'"}'}
-  path=${line#*'"payload_path":"'}
-  path=${path%'"}'}
-  bytes=${line#*'"payload_base64":"'}
-  bytes=${bytes%'"}'}
   task=${line#'{"task":'}
   task=${task%%,*}
+  # What is looked for is there: a search in vain takes bash seconds in a long line.
   case $line in
     *'"payload_path":'*)
+      path=${line#*'"payload_path":"'}
+      path=${path%'"}'}
       cp "$path" "$MICROSWARM_FILES/result"
       printf '{"task":%s,"result_path":"%s"}\n' "$task" "$MICROSWARM_FILES/result"
       continue ;;
-    *'"payload_base64":'*) printf '{"result_base64":"%s"}\n' "$bytes"; continue ;;
+    *'"payload_base64":'*)
+      bytes=${line#*'"payload_base64":"'}
+      printf '{"result_base64":"%s"}\n' "${bytes%'"}'}"
+      continue ;;
   esac
+  payload=${line#*'"payload":"'}
+  payload=${payload%'"}'}
   case $payload in
     pid) printf '{"result":"%s"}\n' $$ ;;
     line) printf '%s\n' "$line" > "$STATE/line"; echo '{"result":""}' ;;
